@@ -119,7 +119,7 @@ class _Look:
 
     def _list(self, kind: Resource, *where: str, **selectors: str) -> list[Object]:
         """List objects, each with its kind: a list of Kubernetes' own kinds leaves it out."""
-        return [{**kind.head, **each} for each in self.kube.list(kind, *where, **selectors)]
+        return [{**kind.head, **obj} for obj in self.kube.list(kind, *where, **selectors)]
 
     def cluster(self) -> None:
         """Identity and version. What goes wrong here goes wrong everywhere."""
@@ -150,7 +150,7 @@ class _Look:
             return
         operator, *others = operators
         if others:
-            where = ", ".join(each["metadata"]["namespace"] for each in operators)
+            where = ", ".join(deployment["metadata"]["namespace"] for deployment in operators)
             self.found.notes.append(one_line(f"several Deployments {OPERATOR}, in {where}: the first was looked at"))
         metadata, named = operator["metadata"], label(operator)
         labels = metadata.get("labels") or {}
@@ -168,7 +168,9 @@ class _Look:
             self.see(("keda", "release"), metadata["annotations"][RELEASE_NAME], f"{named}, annotation {RELEASE_NAME}")
         template = operator["spec"]["template"]["spec"]
         self.images += [container["image"] for container in template["containers"]]
-        self.pull_secrets += [(metadata["namespace"], each["name"]) for each in template.get("imagePullSecrets") or []]
+        self.pull_secrets += [
+            (metadata["namespace"], reference["name"]) for reference in template.get("imagePullSecrets") or []
+        ]
 
     def _argocd(self, metadata: Object, named: str) -> None:
         """Which Application, and how Argo CD knows its objects: as its ConfigMap says, else as they are marked."""
@@ -203,7 +205,7 @@ class _Look:
             self.found.not_seen.append(
                 one_line(f"ScaledJobs of all namespaces: {error.detail}. Looked at: those that the file or a pod names")
             )
-        names = {(each.namespace, each.scaled_job) for each in self.environment.instruments}
+        names = {(instrument.namespace, instrument.scaled_job) for instrument in self.environment.instruments}
         for pod in self.kube.each(PODS, label_selector=SCALED_JOB_LABEL):
             names.add((pod["metadata"]["namespace"], pod["metadata"]["labels"][SCALED_JOB_LABEL]))
         scaled_jobs: list[Object] = []
@@ -288,7 +290,7 @@ class _Look:
             return
         (address, scaled_job), *others = addresses.items()
         if others:
-            named = ", ".join(each for each, _ in others)
+            named = ", ".join(other_address for other_address, _ in others)
             self.found.notes.append(one_line(f"other triggers name other addresses of Redis: {named}"))
         source = f"{label(scaled_job)}, trigger {TRIGGER}"
         host, _, port = address.rpartition(":")
@@ -331,7 +333,7 @@ class _Look:
             space = scaled_job["metadata"]["namespace"]
             pod = scaled_job["spec"]["jobTargetRef"]["template"]["spec"]
             named.update(dict.fromkeys((space, name) for name in _secrets_of(pod)))
-            named.update(dict.fromkeys((space, each["name"]) for each in self._authentication(scaled_job)))
+            named.update(dict.fromkeys((space, reference["name"]) for reference in self._authentication(scaled_job)))
 
         for scaled_job in self.workers:
             self.try_to(f"Secrets of {label(scaled_job)}", add, scaled_job)
@@ -374,7 +376,7 @@ class _Look:
 
     def registries(self) -> None:
         """The registries of all images."""
-        hosts = {str(each.host) for each in self.environment.registries}
+        hosts = {str(registry.host) for registry in self.environment.registries}
         for host in dict.fromkeys(parse_image(image).host for image in self.images):
             if host not in hosts:
                 unknown = FillIn(f"FILL-IN: how this machine reaches the registry {host}, most likely https://{host}")
@@ -397,7 +399,7 @@ class _Look:
             self.see(
                 ("capacity",), value, f"nodes have the label {FAKE_NODE}: this is a vCluster, and 40/80 its own limit"
             )
-        for namespace in sorted({each["metadata"]["namespace"] for each in self.workers}):
+        for namespace in sorted({scaled_job["metadata"]["namespace"] for scaled_job in self.workers}):
             self.try_to(f"quotas of {namespace}", self._quotas, namespace)
 
     def _quotas(self, namespace: str) -> None:
@@ -414,7 +416,7 @@ class _Look:
 def _delivery(metadata: Object) -> tuple[str, str]:
     """Return who delivers an object, as the environment names it, and by what it shows; empty: it is not known."""
     marks = {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}
-    managers = [str(each.get("manager")) for each in metadata.get("managedFields") or []]
+    managers = [str(entry.get("manager")) for entry in metadata.get("managedFields") or []]
     for mark in (INSTANCE_LABELS[0], TRACKING_ID):
         if mark in marks:
             return "argocd", f"it carries {mark}"
@@ -439,7 +441,7 @@ def _application(metadata: Object, label_key: str) -> str | None:
 
 def _trigger(scaled_job: Object) -> Object | None:
     triggers = scaled_job["spec"].get("triggers") or []
-    return next((each for each in triggers if each.get("type") == TRIGGER and each.get("metadata")), None)
+    return next((trigger for trigger in triggers if trigger.get("type") == TRIGGER and trigger.get("metadata")), None)
 
 
 def _name(scaled_job: Object, stream: str) -> str:
@@ -451,9 +453,8 @@ def _name(scaled_job: Object, stream: str) -> str:
 
 
 def _variable(container: Object, name: str) -> str:
-    return next(
-        (str(each["value"]) for each in container.get("env") or [] if each["name"] == name and each.get("value")), ""
-    )
+    variables = container.get("env") or []
+    return next((str(env["value"]) for env in variables if env["name"] == name and env.get("value")), "")
 
 
 def _count(text: Any) -> Any:
@@ -477,7 +478,10 @@ def _address(scaled_job: Object) -> str:
 def _digests(pod: Object) -> dict[str, str]:
     """Return the images of a pod as they are named, each by the digest that runs."""
     spec, status = pod["spec"], pod.get("status") or {}
-    images = {each["name"]: each["image"] for each in (*(spec.get("initContainers") or []), *spec["containers"])}
+    images = {
+        container["name"]: container["image"]
+        for container in (*(spec.get("initContainers") or []), *spec["containers"])
+    }
     digests = {}
     for state in (*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])):
         digest = str(state.get("imageID") or "").partition("@")[2]
@@ -503,8 +507,8 @@ def _meant(name: str) -> tuple[str, str, str]:
 
 def _secrets_of(pod: Object) -> Iterator[str]:
     """Yield the names of the Secrets that a pod takes: environment, volumes, and the pull secrets."""
-    for each in pod.get("imagePullSecrets") or []:
-        yield each["name"]
+    for reference in pod.get("imagePullSecrets") or []:
+        yield reference["name"]
     for volume in pod.get("volumes") or []:
         if "secret" in volume:
             yield volume["secret"]["secretName"]

@@ -79,6 +79,6 @@ def named(rights: Iterable[Right]) -> str:
     verbs: dict[str, list[str]] = {}
     for right in sorted(rights):
         verbs.setdefault(str(right).removeprefix(f"{right.verb} "), []).append(right.verb)
-    texts = [f"{', '.join(granted)} {what}" for what, granted in verbs.items()]
+    texts = [f"{', '.join(granted)} {target}" for target, granted in verbs.items()]
     more = f" (and {len(texts) - SHOWN} more)" if len(texts) > SHOWN else ""
     return "; ".join(texts[:SHOWN]) + more

@@ -235,9 +235,13 @@ def scaled_jobs_that_go(kube: Kube, environment: Environment, application: str) 
     """Return the ScaledJobs of an Application that are being deleted: without KEDA's operator, a sync waits for them for
     ever. A redeploy lets them go, once their running Jobs are orphaned. Raises as `Kube.find` does.
     """
-    own = (each for each in environment.instruments if each.application == application)
-    live = ((each, _scaled_job(kube, each)) for each in own)
-    return [f"{each.namespace}/{each.scaled_job}" for each, obj in live if obj is not None and is_going(obj)]
+    own = (instrument for instrument in environment.instruments if instrument.application == application)
+    live = ((instrument, _scaled_job(kube, instrument)) for instrument in own)
+    return [
+        f"{instrument.namespace}/{instrument.scaled_job}"
+        for instrument, obj in live
+        if obj is not None and is_going(obj)
+    ]
 
 
 def _scaled_job(kube: Kube, instrument: Instrument) -> Object | None:

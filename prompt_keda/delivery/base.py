@@ -59,7 +59,7 @@ class Delivery:
         """Return the patch by which `others` own nothing of an object any more; None: they do not."""
         others = self.others(live)
         entries = live["metadata"].get("managedFields") or []
-        kept = [each for each in entries if each.get("operation") != "Apply" or each.get("manager") not in others]
+        kept = [entry for entry in entries if entry.get("operation") != "Apply" or entry.get("manager") not in others]
         return {"metadata": {"managedFields": kept}} if others else None
 
     def agrees_with_what_stands(self) -> str:

@@ -70,7 +70,7 @@ class HelmDelivery(Delivery):
     def _releases(self) -> dict[str, str]:
         """Return instrument → its release; KEDA's stands under the empty name."""
         instruments = self._systems.environment.instruments
-        named = {each.name: self._release(each) for each in instruments if each.release}
+        named = {instrument.name: self._release(instrument) for instrument in instruments if instrument.release}
         return {"": self._keda_release, **named}
 
     def _revisions(self, release: str) -> Sequence[Object]:

@@ -112,7 +112,9 @@ class _Tried:
         if together and not self._wrong(together):
             self._take(together)
             self._waiting = [(proposal, why) for proposal, why in self._waiting if proposal not in safe]
-        lines = (f"{key_of(each.where)}: not proposed: {why} ({each.source})" for each, why in self._waiting)
+        lines = (
+            f"{key_of(proposal.where)}: not proposed: {why} ({proposal.source})" for proposal, why in self._waiting
+        )
         return [one_line(line) for line in lines]
 
     def _wrong(self, proposals: list[Proposal]) -> str:

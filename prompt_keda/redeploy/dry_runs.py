@@ -90,8 +90,9 @@ def _of_jobs(context: Context) -> Iterator[tuple[Object, dict[str, Any]]]:
 
 def _of_scaled_jobs(context: Context) -> Iterator[tuple[Object, dict[str, Any]]]:
     """Yield each instrument's ScaledJob that stands, with the pause that may be put on it."""
+    keys = {(instrument.namespace, instrument.scaled_job) for instrument in context.environment.instruments}
     for (namespace, name), live in running_jobs.owners(context.systems.kube).items():
-        if any((namespace, name) == (each.namespace, each.scaled_job) for each in context.environment.instruments):
+        if (namespace, name) in keys:
             yield {**live, **SCALED_JOBS.head}, {"annotations": running_jobs.pause_marks(context.run_id or "preflight")}
 
 

@@ -132,7 +132,7 @@ def _to_repair(inventory: Inventory) -> str:
         "certificates": [inventory.certificate_fault] if inventory.certificate_fault else [],
         "another KEDA": [label({**deployment, "kind": "Deployment"}) for deployment in inventory.elsewhere],
     }
-    text = "; ".join(f"{what}: {some(names)}" for what, names in wrong.items() if names)
+    text = "; ".join(f"{state}: {some(names)}" for state, names in wrong.items() if names)
     return f"only what is wrong is put right ({text})" if text else "KEDA stands as it should: nothing is removed"
 
 

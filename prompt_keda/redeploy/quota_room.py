@@ -19,15 +19,15 @@ from prompt_keda.redeploy import remove
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """Pods that have to be let in."""
+class _PodsToAdmit:
+    """Pods that the quotas have to admit."""
 
     name: str
     spec: Object
     count: int = 1
 
 
-SMOKE = _Wanted("the smoke test", {"containers": [{"name": "worker", "resources": RESOURCES}]})
+SMOKE = _PodsToAdmit("the smoke test", {"containers": [{"name": "worker", "resources": RESOURCES}]})
 """One pod of it: the others may wait until it ends."""
 
 
@@ -47,11 +47,11 @@ def of_quotas(context: Context) -> Iterator[str]:
         return
     deployments = [obj for obj in context.keda_objects if obj["kind"] == "Deployment"] if quotas else []
     standing = list(_standing(context, deployments))
-    wanted = [_pods_of(deployment) for deployment in deployments]
+    to_admit = [_pods_of(deployment) for deployment in deployments]
     for quota in quotas:
         if _is_for_pods(quota):
             try:
-                yield from _of_one(quota, ranges, wanted, standing)
+                yield from _of_one(quota, ranges, to_admit, standing)
             except ValueError as error:
                 yield f"ResourceQuota {quota['metadata']['name']} in {context.namespace} cannot be read: {error}"
 
@@ -79,8 +79,8 @@ def of_host(context: Context) -> Iterator[str]:
     standing = [pod["spec"] for pod in pods if _counts(pod) and pod["metadata"]["annotations"].get(NAMESPACE) in leave]
     for quota in quotas:
         try:
-            wanted = [_pods_of(deployment) for deployment in come] + [SMOKE]
-            for problem in _of_one(quota, [], wanted, standing, is_whole=False):
+            to_admit = [_pods_of(deployment) for deployment in come] + [SMOKE]
+            for problem in _of_one(quota, [], to_admit, standing, is_whole=False):
                 yield f"{problem}: it is the vCluster's host's, ask its owners for more"
         except ValueError:
             continue
@@ -93,9 +93,9 @@ def _is_for_pods(quota: Object) -> bool:
     return not (scopes & FOR_OTHERS or spec.get("scopeSelector") or scopes - FOR_PODS)
 
 
-def _pods_of(deployment: Object) -> _Wanted:
+def _pods_of(deployment: Object) -> _PodsToAdmit:
     spec = deployment["spec"]
-    return _Wanted(deployment["metadata"]["name"], spec["template"]["spec"], spec.get("replicas", 1))
+    return _PodsToAdmit(deployment["metadata"]["name"], spec["template"]["spec"], spec.get("replicas", 1))
 
 
 def _counts(pod: Object) -> bool:
@@ -112,7 +112,7 @@ def _standing(context: Context, deployments: list[Object]) -> Iterator[Object]:
 
 
 def _of_one(
-    quota: Object, ranges: list[Object], wanted: Sequence[_Wanted], standing: list[Object], is_whole: bool = True
+    quota: Object, ranges: list[Object], to_admit: Sequence[_PodsToAdmit], standing: list[Object], is_whole: bool = True
 ) -> Iterator[str]:
     """Return what of one quota is too little.
 
@@ -124,18 +124,18 @@ def _of_one(
     name = f"ResourceQuota {quota['metadata']['name']}"
     whose = "KEDA's pods not in again" if is_whole else "no new pod in"
     used = amounts((quota.get("status") or {}).get("used"))
-    for what, hard in amounts((quota.get("spec") or {}).get("hard")).items():
-        if what not in OF_PODS and what not in COMPUTE:
+    for resource, hard in amounts((quota.get("spec") or {}).get("hard")).items():
+        if resource not in OF_PODS and resource not in COMPUTE:
             continue
         needed, freed = Decimal(0), Decimal(0)
-        for pods in wanted:
-            each, unnamed = takes(what, ranges, pods.spec)
+        for pods in to_admit:
+            amount, unnamed = takes(resource, ranges, pods.spec)
             if unnamed and is_whole:
-                yield f"{name} counts {what}, which {unnamed} of {pods.name} does not name: no pod is let in"
+                yield f"{name} counts {resource}, which {unnamed} of {pods.name} does not name: no pod is let in"
                 break
-            needed += each * pods.count
+            needed += amount * pods.count
         for pod in standing:
-            freed += takes(what, ranges, pod)[0]
-        others = max(Decimal(0), used.get(what, Decimal(0)) - freed)
+            freed += takes(resource, ranges, pod)[0]
+        others = max(Decimal(0), used.get(resource, Decimal(0)) - freed)
         if needed and others + needed > hard:
-            yield f"{name} lets {whose}: {what} {hard:f}, others use {others:f}, KEDA needs {needed:f}"
+            yield f"{name} lets {whose}: {resource} {hard:f}, others use {others:f}, KEDA needs {needed:f}"

@@ -73,7 +73,8 @@ def group_start(context: Context, instrument: Instrument) -> str:
 def lag_inspect(context: Context) -> Progress:
     """Is the lag of every group what waits? KEDA takes an unknown one for 0, and believes a wrong one (F16)."""
     source, instruments = event_source(context.systems), context.environment.instruments
-    looks = (wrong_lag(each.stream, source.backlog(each.stream, each.consumer_group)) for each in instruments)
+    groups = [(instrument.stream, instrument.consumer_group) for instrument in instruments]
+    looks = (wrong_lag(stream, source.backlog(stream, group)) for stream, group in groups)
     wrong = [words for words in looks if words]
     if not wrong:
         return Progress(State.DONE, f"{len(instruments)} right")

@@ -93,8 +93,8 @@ def show_history(history: History) -> None:
         console.print(line)
     if not rows:
         console.print("no runs")
-    for what in history.damaged:
-        console.print(Text(one_line(f"damaged: {what}"), style="yellow"))
+    for problem in history.damaged:
+        console.print(Text(one_line(f"damaged: {problem}"), style="yellow"))
     if history.not_seen:
         console.print(Text(one_line(f"not seen: {history.not_seen}"), style="yellow"))
 

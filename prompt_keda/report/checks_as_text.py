@@ -198,9 +198,9 @@ class _Page:
             self.line(name, style="bold")
             for result in own:
                 self.marked(result.verdict, f"{result.title} ({result.id})")
-                for what in ("observed", "detail", "fix"):
-                    if text := one_line(getattr(result, what)):
-                        self.named({"observed": "seen", "detail": "more"}.get(what, what), text)
+                for key in ("observed", "detail", "fix"):
+                    if text := one_line(getattr(result, key)):
+                        self.named({"observed": "seen", "detail": "more"}.get(key, key), text)
                 if result.runbook:
                     self.named("page", f"runbooks/{result.runbook}.md, docs/checks.md")
         self.blank()

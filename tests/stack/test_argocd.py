@@ -196,7 +196,7 @@ def test_an_empty_cluster_that_argo_cd_comes_to_later_is_synced(stage):
     for name in ("keda", INSTRUMENT):
         kube.delete(NAMESPACES, name)
     until(
-        lambda: not {"keda", INSTRUMENT} & {each["metadata"]["name"] for each in kube.list(NAMESPACES)},
+        lambda: not {"keda", INSTRUMENT} & {namespace["metadata"]["name"] for namespace in kube.list(NAMESPACES)},
         120,
         "no namespace",
     )

@@ -39,7 +39,11 @@ def test_all_is_green_after_a_redeploy(deployed):
     """Exit code 0, every check OK, and the document has what is promised. What cannot be seen is UNKNOWN, and 3."""
     code, document = run_json("check-deps", "--env", ENV, "--timeout", "60")  # a busy machine is no UNKNOWN
     verdicts = by_verdict(document)
-    red = [(each["id"], each["observed"]) for each in document["results"] if each["verdict"] not in ("ok", "skipped")]
+    red = [
+        (result["id"], result["observed"])
+        for result in document["results"]
+        if result["verdict"] not in ("ok", "skipped")
+    ]
     assert set(verdicts) == {"ok", "skipped", *(["unknown"] if NOT_SEEN else [])}, red
     assert verdicts["skipped"] == NOT_HERE
     assert verdicts.get("unknown", set()) == NOT_SEEN and code == (3 if NOT_SEEN else 0)

@@ -54,9 +54,11 @@ def test_check_deps_runs_at_once_on_a_first_file(tmp_path, deployed, endpoints):
         command("check-deps", "--env", "elsewhere", "--json"), cwd=tmp_path, capture_output=True, text=True
     )
     results = json.loads(looked.stdout)["results"]
-    assert [each["id"] for each in results if each["verdict"] == "fail"] == []
-    unknown = [each for each in results if each["verdict"] == "unknown"]
-    assert all("the environment does not say" in f"{each['observed']} {each['detail']}" for each in unknown), unknown
-    assert sum(each["verdict"] == "ok" for each in results) > 40
+    assert [result["id"] for result in results if result["verdict"] == "fail"] == []
+    unknown = [result for result in results if result["verdict"] == "unknown"]
+    assert all("the environment does not say" in f"{result['observed']} {result['detail']}" for result in unknown), (
+        unknown
+    )
+    assert sum(result["verdict"] == "ok" for result in results) > 40
     again = subprocess.run(command("discover", *new), cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 2 and "already exists" in again.stderr

@@ -265,7 +265,7 @@ def group_missing_with_a_backlog(twenty):
     streams._redis.execute_command("XGROUP", "DESTROY", STREAM, GROUP)
 
 
-def two_kedas(twenty):
+def duplicate_operator(twenty):
     """A second operator runs in another namespace."""
     admin = twenty.admin
     operator = admin.get(DEPLOYMENTS, OPERATOR, "keda")
@@ -351,7 +351,7 @@ STATES = [
     (webhook_fails, "repair"),
     (redis_empty, "repair"),
     (group_missing_with_a_backlog, "repair"),
-    (two_kedas, "repair"),
+    (duplicate_operator, "repair"),
     (rights_taken, "repair"),
     (wrong_image, "repair"),
     (lease_of_a_ghost, "repair"),

@@ -85,7 +85,9 @@ def trigger_authentication(authority, password):
     """Return what KEDA logs in with, and verifies this Redis by."""
     values = {"redis-password": password, "ca": authority.ca_file.read_text()}
     keys = {"password": "redis-password", "ca": "ca"}
-    spec = {"secretTargetRef": [{"parameter": each, "name": "keda", "key": key} for each, key in keys.items()]}
+    spec = {
+        "secretTargetRef": [{"parameter": parameter, "name": "keda", "key": key} for parameter, key in keys.items()]
+    }
     made = named("TriggerAuthentication", api_version="keda.sh/v1alpha1", spec=spec)
     return [named("Secret", "keda", stringData=values), made]
 

@@ -41,17 +41,17 @@ def of_quota(quota: Object, ranges: list[Object], instrument: Instrument, scaled
         fix = "Look at its scopes: if it counts workers, compare it with max_jobs by hand."
         return unknown(f"quota {name} is for some pods only; whether workers are among them is not known", fix)
     worst: tuple[int, str] | None = None
-    for what, hard in amounts(spec.get("hard")).items():
-        if what not in COUNTED and what not in COMPUTE:
+    for resource, hard in amounts(spec.get("hard")).items():
+        if resource not in COUNTED and resource not in COMPUTE:
             continue
         worker = scaled_job["spec"]["jobTargetRef"]["template"]["spec"]
-        each, unnamed = (Decimal(1), "") if what in COUNTED else takes(what, ranges, worker)
+        amount, unnamed = (Decimal(1), "") if resource in COUNTED else takes(resource, ranges, worker)
         if unnamed:
-            fix = f"Give them {what}, or the namespace a LimitRange with a default."
-            return fail(f"quota {name} counts {what}, which {unnamed} does not name: no worker is let in", fix)
-        if each > 0:
-            count = max(0, int((hard - _kept(what, scaled_job)) // each))
-            worst = min(worst or (count, what), (count, what))
+            fix = f"Give them {resource}, or the namespace a LimitRange with a default."
+            return fail(f"quota {name} counts {resource}, which {unnamed} does not name: no worker is let in", fix)
+        if amount > 0:
+            count = max(0, int((hard - _kept(resource, scaled_job)) // amount))
+            worst = min(worst or (count, resource), (count, resource))
     if worst is None or worst[0] >= instrument.max_jobs:
         return ok(f"quota {name} lets {instrument.max_jobs} workers in")
     message = f"quota {name} lets {worst[0]} workers of {instrument.name} in ({worst[1]}), "
@@ -60,9 +60,9 @@ def of_quota(quota: Object, ranges: list[Object], instrument: Instrument, scaled
     return warn(f"{message}{instrument.max_jobs} may run", FIX)
 
 
-def _kept(what: str, scaled_job: Object) -> int:
+def _kept(resource: str, scaled_job: Object) -> int:
     """Return how many finished Jobs or pods count as well: KEDA keeps some."""
-    if not what.startswith("count/"):
+    if not resource.startswith("count/"):
         return 0
     limits = ("successfulJobsHistoryLimit", "failedJobsHistoryLimit")
     return sum(int(scaled_job["spec"].get(key, KEPT)) for key in limits)

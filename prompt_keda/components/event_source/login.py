@@ -207,7 +207,7 @@ def _from_authentication(
 def _from_container(systems: Systems, instrument: Instrument, live: Object, name: str, container: str = "") -> Secret:
     target = live["spec"]["jobTargetRef"]["template"]["spec"]
     wanted = container or live["spec"].get("envSourceContainerName")
-    containers = [each for each in target["containers"] if wanted in (None, "", each.get("name"))]
+    containers = [candidate for candidate in target["containers"] if wanted in (None, "", candidate.get("name"))]
     for variable in (containers[0].get("env") or []) if containers else []:
         if variable["name"] == name and "value" in variable:
             return Secret(variable["value"])

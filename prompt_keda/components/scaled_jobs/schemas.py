@@ -86,9 +86,9 @@ def scaled_jobs_valid_for_redeploy(systems: Systems) -> Outcome:
 
 def _held_to(schema: Object, systems: Systems, good: str) -> Outcome:
     def look(place: tuple[Instrument, str]) -> Outcome:
-        instrument, what = place
+        instrument, source = place
         try:
-            if what == "live":
+            if source == "live":
                 scaled_job = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
             else:
                 objects = load_instrument_objects(instrument, _Anything())
@@ -97,15 +97,15 @@ def _held_to(schema: Object, systems: Systems, good: str) -> Outcome:
             return fail(f"{instrument.scaled_job} (manifest): {error.what}", error.fix)
         if scaled_job is None:
             return ok(f"{instrument.scaled_job} is missing")  # told by keda/scaled-jobs-ready
-        return _verdict(schema, scaled_job, f"{instrument.scaled_job} ({what})")
+        return _verdict(schema, scaled_job, f"{instrument.scaled_job} ({source})")
 
     places = [
-        (instrument, what)
+        (instrument, source)
         for instrument in systems.environment.instruments
-        for what in (("live", "manifest") if has_objects(instrument) else ("live",))
+        for source in (("live", "manifest") if has_objects(instrument) else ("live",))
     ]
     return all_of(
-        ((instrument.scaled_job, (instrument, what)) for instrument, what in places), look, f"{len(places)} {good}"
+        ((instrument.scaled_job, (instrument, source)) for instrument, source in places), look, f"{len(places)} {good}"
     )
 
 

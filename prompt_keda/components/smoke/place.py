@@ -77,11 +77,11 @@ class SmokePlace:
             ("TriggerAuthentication", lambda: kube.delete(TRIGGER_AUTHENTICATIONS, name, self._namespace)),
             ("Secret", lambda: kube.delete(SECRETS, name, self._namespace)),
         ]
-        for what, remove in removals:
+        for kind, remove in removals:
             try:
                 remove()
             except ClientError as error:
-                self._say(f"the smoke test's {what} {name} is left in {self._namespace}: {error.what}")
+                self._say(f"the smoke test's {kind} {name} is left in {self._namespace}: {error.what}")
 
     def _delete_jobs(self, name: str) -> None:
         for job in self._systems.kube.each(JOBS, self._namespace, f"{SCALED_JOB_LABEL}={name}"):

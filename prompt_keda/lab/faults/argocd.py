@@ -146,7 +146,7 @@ def _finalizers(stage: Stage, change: Any) -> None:
     for instrument in stage.environment.instruments:
         name, namespace = instrument.scaled_job, instrument.namespace
         live = stage.kube.get(SCALED_JOBS, name, namespace)
-        names = [each for each in live["metadata"].get("finalizers") or [] if each != HOOK_FINALIZER]
+        names = [finalizer for finalizer in live["metadata"].get("finalizers") or [] if finalizer != HOOK_FINALIZER]
         stage.kube.patch(SCALED_JOBS, name, namespace, {"metadata": {"finalizers": change(names) or None}})
 
 

@@ -79,7 +79,7 @@ def put_worker(world, name, image, image_id, made="2026-11-28T00:00:00Z", init=F
 
 
 def keys(parts, differing=False):
-    return {each.key: each.proposed for each in parts.changes if each.differs is differing}
+    return {change.key: change.proposed for change in parts.changes if change.differs is differing}
 
 
 def test_a_first_file_says_all_that_the_cluster_shows(world, file):
@@ -98,11 +98,11 @@ def test_a_first_file_says_all_that_the_cluster_shows(world, file):
     assert wanted.items() <= instrument.model_dump().items() and instrument.images == (WORKER_IMAGE,)
     assert environment.redis.inside_address == "prompt-redis.prompt-redis:6379"
     assert environment.redis.password.key == "redis-password" and "FILL-IN" in environment.redis.password.path
-    assert {(each.namespace, each.name) for each in environment.secrets} == {
+    assert {(secret.namespace, secret.name) for secret in environment.secrets} == {
         *(("keda", "pull-secret"), (SPACE, "pull-secret")),
         (SPACE, "prompt-redis-auth"),
     }
-    assert [each.host for each in environment.registries] == [HOST]
+    assert [registry.host for registry in environment.registries] == [HOST]
 
 
 def test_a_first_file_overwrites_none(world, file):
@@ -180,7 +180,7 @@ def test_an_instrument_that_the_file_leaves_out_is_not_added_by_itself(world, fi
     parts = run(file, write=True)
     assert keys(parts, differing=True)["instruments[1]"]["stream"] == "instrument:latiss" and not parts.written
     assert run(file, write=True, differing=True).written
-    assert [each.name for each in load_environment(file, None).instruments] == ["lsstcam", "latiss"]
+    assert [instrument.name for instrument in load_environment(file, None).instruments] == ["lsstcam", "latiss"]
 
 
 def test_another_cluster_is_not_compared(world, file):
@@ -372,8 +372,8 @@ def test_vault_is_seen_in_vaultsecrets_and_their_operator(world, file):
         and keys(parts)["redis.password.path"] == "rubin/prompt-redis-auth"
     )
     assert {key: value for key, value in keys(parts).items() if key.endswith("vault_path")} == {
-        f"secrets[{index}].vault_path": f"rubin/{each.name}"
-        for index, each in enumerate(load_environment(file, None).secrets)
+        f"secrets[{index}].vault_path": f"rubin/{secret.name}"
+        for index, secret in enumerate(load_environment(file, None).secrets)
     }
     assert keys(parts, differing=True)["vault.mount"] == "kv"
     container["env"][0]["value"] = "http://vault.test"
@@ -395,7 +395,7 @@ def test_a_vcluster_is_seen_by_its_nodes(world, file):
     assert run(file, write=True).written
     capacity = load_environment(file, None).capacity
     assert capacity.syncer.qps == 40 and "FILL-IN" in capacity.host_workers_count
-    assert "capacity.host_workers_count" in [each.key for each in run(file).open]
+    assert "capacity.host_workers_count" in [open_value.key for open_value in run(file).open]
 
 
 def test_a_quota_is_reported(world, file):

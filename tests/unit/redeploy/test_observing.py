@@ -196,7 +196,7 @@ def test_a_chat_is_reported_before_and_after(world, authority, monkeypatch, end,
             redeploying.redeploy(world.session, RedeployOptions(), "", events.append, None)
     texts = [str(document) for _, _, document in server.posts]
     assert len(texts) == 2 and "begins, by" in texts[0] and message in texts[1]
-    notes = [each.detail for each in events if each.subject == "chat"]
+    notes = [event.detail for event in events if event.subject == "chat"]
     assert len(notes) == 2 and all(note.startswith("posted to the chat at 127.0.0.1") for note in notes)
 
 
@@ -208,6 +208,6 @@ def test_a_chat_that_does_not_take_it_stops_nothing(world, authority, monkeypatc
         named(world, authority, server)
         with pytest.raises(Refusal, match="under way"):
             redeploying.redeploy(world.session, RedeployOptions(), "", events.append, None)
-    notes = [each.detail for each in events if each.subject == "chat"]
+    notes = [event.detail for event in events if event.subject == "chat"]
     assert len(notes) == 2 and all(note.startswith("not posted to the chat") for note in notes)
     assert server.token not in str(notes)
