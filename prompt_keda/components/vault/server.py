@@ -73,9 +73,7 @@ def token_lives_on(systems: Systems) -> Outcome:
         return warn(f"the token is good for {token.uses} more requests alone", fix)
     if token.ttl_s is None:
         return ok("it does not expire")
-    message = (
-        f"it expires in {token.ttl_s // 60} min {token.ttl_s % 60} s and can {'' if token.renewable else 'not '}be renewed"
-    )
+    message = f"it expires in {token.ttl_s // 60} min {token.ttl_s % 60} s and can {'' if token.renewable else 'not '}be renewed"
     if token.ttl_s >= LONGEST_REDEPLOY.total_seconds():
         return ok(message)
     renew = "vault token renew, or log in again." if token.renewable else fix
