@@ -1,6 +1,6 @@
 """A connection that fails is told in the same words by every client, each cause in its own: on real sockets with real TLS.
 
-The proxy is the one that breaks the local stack's network.
+The proxy is the one of the local stack's network faults.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from prompt_keda.lab import argocd
 
 @contextmanager
 def automatic_sync(kube):
-    """Switch it on, without self-heal: that would repair what the test breaks, and end Jobs by it.
+    """Switch it on, without self-heal: that would repair the test's fault, and end Jobs by it.
 
     What git has is synced first, without hooks: a commit that Argo CD has not tried yet would be a full sync, which deletes
     the ScaledJob. At the end it is switched on as it was, bears no run's mark, and both Applications are Synced and Healthy.

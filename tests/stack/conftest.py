@@ -111,7 +111,7 @@ def systems(endpoints):
 
 @pytest.fixture(scope="session")
 def admin(endpoints):
-    """The API server as its administrator: to break things and to look, independent of the toolkit's own login."""
+    """The API server as its administrator: to inject faults and to look, independent of the toolkit's own login."""
     return Kube.connect(admin_kubeconfig(), None, timedelta(seconds=10))
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 
-def break_reading(how):
+def fail_reading(how):
     from prompt_keda.clients.systems import Systems
     from prompt_keda.core.errors import BadAnswer
 
@@ -30,7 +30,7 @@ def break_reading(how):
     Systems.secret_keys = read_and_raise
 
 
-def break_writing():
+def fail_writing():
     from prompt_keda.components.run import Context
 
     write = Context.apply_all
@@ -44,6 +44,6 @@ def break_writing():
 
 
 if __name__ == "__main__":
-    break_writing() if sys.argv[1] == "writing" else break_reading(sys.argv[1])
+    fail_writing() if sys.argv[1] == "writing" else fail_reading(sys.argv[1])
     sys.argv = [str(ROOT / "tasks.py"), *sys.argv[2:]]
     runpy.run_path(sys.argv[0], run_name="__main__")

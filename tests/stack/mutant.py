@@ -25,7 +25,7 @@ from prompt_keda.runbooks import commands  # noqa: E402
 
 
 def broken(module, name, value):
-    """Put something else in the place of what is there; a name that has gone would break nothing."""
+    """Put something else in the place of what is there; a name that has gone would change nothing."""
     assert hasattr(module, name), name
     setattr(module, name, value)
 
@@ -57,7 +57,7 @@ def what_waits_is_skipped():
 
 
 BROKEN = (jobs_stay_owned, unknown_is_green, old_generations_are_no_risk, what_waits_is_skipped)
-MUTANTS = {break_it.__name__: break_it for break_it in BROKEN}
+MUTANTS = {inject.__name__: inject for inject in BROKEN}
 
 DRAIN_S = 60.0
 """What a mutant has lost is never acknowledged, however long a drill waits; all else is within this: twenty workers take four a

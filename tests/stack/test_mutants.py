@@ -1,4 +1,4 @@
-"""Drills find what they are for: each breaks the toolkit itself on purpose, and the drill has to fail.
+"""Drills find what they are for: each is a defect put into the toolkit itself, and the drill has to fail.
 
 Every one of them is passed by the toolkit as it is: tests/stack/test_drills.py.
 """

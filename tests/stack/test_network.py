@@ -1,4 +1,4 @@
-"""The network's faults: what they leave, what they do not touch, and a redeploy in whose middle the network breaks.
+"""The network's faults: what they leave, what they do not touch, and a redeploy in whose middle a fault is injected.
 
 That each is detected by its checks and by no other is test_faults.py's.
 """
@@ -32,7 +32,7 @@ ROUTES = (API_SERVER, VAULT, REGISTRY, DIRECTORY, REDIS)
 each_route = pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
 DELAY_S = 0.3
 """Every piece of an answer comes so much later: as from another continent, and well within each limit."""
-BREAK_AND_STAY = """
+INJECT_AND_STAY = """
 import sys
 from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.lab.faults.network_cuts import VAULT, slow
@@ -46,7 +46,7 @@ slow(VAULT, 1.0)(Stage(None))
 print("broken", flush=True)
 sys.stdin.read()
 """
-"""Makes the ground of a stack, without any server on it, breaks its network, and waits to be killed."""
+"""Makes the ground of a stack, without any server on it, injects a fault into its network, and waits to be killed."""
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_lab_down_ends_a_fault_whose_maker_was_killed():
     """By SIGKILL: nobody has restored it. On a stack of its own, which has no server."""
     lab, env = Lab("cut"), {**os.environ, "PROMPT_KEDA_LAB": "cut", "CI": "true"}
     maker = subprocess.Popen(
-        [sys.executable, "-c", BREAK_AND_STAY],
+        [sys.executable, "-c", INJECT_AND_STAY],
         cwd=ROOT,
         env=env,
         text=True,

@@ -407,7 +407,7 @@ def test_it_ends_green_and_no_worker_is_lost(twenty, state, mode, rows):
     if state in BY_HELM and ENV == "argocd":
         pytest.skip("where Argo CD delivers there is no release: whoever makes one takes KEDA away from it")
     state(twenty)
-    assert not twenty.watched.lost, f"the breaking itself lost workers: {twenty.watched.lost}"
+    assert not twenty.watched.lost, f"the fault itself lost workers: {twenty.watched.lost}"
     code, document = twenty.redeploy()
     assert code == 0, document.get("error")
     assert document["mode"] == mode

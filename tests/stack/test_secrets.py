@@ -100,8 +100,8 @@ def test_what_goes_wrong_is_reported_without_the_value(planted, scenes):
     broken, changes, expected = zip(*(SCENES[scene] for scene in scenes), strict=True)
     planted.write_environment(**{key: value for change in changes for key, value in change.items()})
     with ExitStack() as undo:
-        for breaks in broken:
-            undo.enter_context(breaks(planted))
+        for fault in broken:
+            undo.enter_context(fault(planted))
         completed = planted.run("check-deps", "--verbose", *reports(planted, scenes[0]), "--json")
         shown = planted.run("check-deps", "--verbose", on_terminal=True)
     verdict_by_id = verdicts(completed)

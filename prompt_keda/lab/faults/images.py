@@ -29,7 +29,7 @@ def own_image(stage: Stage) -> str:
     return str(stage.keda_object("Deployment", PART)["spec"]["template"]["spec"]["containers"][0]["image"])
 
 
-def name_absent_image(stage: Stage) -> None:
+def name_missing_image(stage: Stage) -> None:
     """Let the webhooks' Deployment name an image that was never pushed; the pod that runs stays."""
     set_image(stage, NEVER)
 
@@ -80,7 +80,7 @@ FAULTS: tuple[Fault, ...] = (
         "images/gone",
         "F40",
         "a part of KEDA names an image that the registry does not have",
-        name_absent_image,
+        name_missing_image,
         name_own_image,
         {"images/keda-images-present": "fail", "keda/parts-ready": "warn"},
         "has no sha256:",

@@ -107,10 +107,10 @@ CASES = [
 
 
 @pytest.mark.parametrize("work", [redeploy, smoke, full_smoke])
-@pytest.mark.parametrize(("break_it", "message"), CASES)
-def test_it_is_refused_before_any_write(world, work, break_it, message):
+@pytest.mark.parametrize(("inject", "message"), CASES)
+def test_it_is_refused_before_any_write(world, work, inject, message):
     """Exit code 2, and one message that says why."""
-    break_it(world)
+    inject(world)
     with pytest.raises(Refusal, match=message):
         work(world)
     assert unfinished_run(runs_folder(), "local") is None

@@ -1,6 +1,6 @@
 """Every check is seen green on doubles that are as they should be, and red when one thing is not.
 
-The rows that turn them red stand in the folder of each dependency, test_checks_*.py; ways to break a world in breaks.py.
+The rows that turn them red stand in the folder of each dependency, test_checks_*.py; faults of a world in tests/unit/faults.py.
 The contract suites hold the doubles to what the real servers do.
 """
 
@@ -15,7 +15,6 @@ from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.core.event import nobody
 from prompt_keda.core.outcomes import ok, skipped, worst_of
 from prompt_keda.core.run_checks import run_checks
-from tests.unit.breaks import broken_verdict, delivered_by_argo_cd
 from tests.unit.components.argocd import test_checks_argocd as argocd
 from tests.unit.components.capacity import test_checks_capacity as capacity
 from tests.unit.components.cluster import test_checks_cluster as cluster
@@ -27,6 +26,7 @@ from tests.unit.components.scaled_jobs import test_checks_jobs as jobs
 from tests.unit.components.scaled_jobs import test_checks_scaled_jobs as scaled_jobs
 from tests.unit.components.scaling import test_checks_scaling as scaling
 from tests.unit.components.vault import test_checks_vault as vault
+from tests.unit.faults import broken_verdict, delivered_by_argo_cd
 from tests.unit.world import CHECKS, GROUP, SCALED_JOB, SPACE, STREAM, World
 
 FILES = (argocd, capacity, cluster, identity, images, jobs, keda, redis, scaled_jobs, scaling, vault)
@@ -97,9 +97,9 @@ def test_what_is_not_green_says_what_to_do(file):
     """A fix, or a runbook: for every row that is not SKIPPED."""
     helpless = {
         (check, outcome.observed)
-        for check, breaks, verdict, _ in file.RED
+        for check, fault, verdict, _ in file.RED
         if verdict != "skipped"
-        for outcome in [broken_verdict(check, breaks)]
+        for outcome in [broken_verdict(check, fault)]
         if not (outcome.fix or CHECKS[check].fix or CHECKS[check].runbook)
     }
     assert helpless == set()

@@ -15,7 +15,7 @@ from prompt_keda.delivery.manifests import (
     prepared_file,
 )
 from prompt_keda.environment.model import PreparedObjects
-from tests.unit.breaks import environment
+from tests.unit.faults import environment
 from tests.unit.world import World
 
 WHOLE = """\

@@ -248,7 +248,7 @@ def test_a_folder_that_cannot_be_written_is_refused(drills, tmp_path):
 
 
 def test_two_drills_are_not_at_work_at_once(drills):
-    """Neither breaks the stack of the other; once it has ended, the next may."""
+    """Neither injects a fault into the stack of the other; once it has ended, the next may."""
     drills += [GOOD] * 3
     with drilling.alone(), pytest.raises(Refusal, match="another drill"):
         drilling.run(ALL, nowhere, nobody)

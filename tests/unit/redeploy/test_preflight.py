@@ -18,7 +18,7 @@ from prompt_keda.environment.model import ClientLimit, HostCluster
 from prompt_keda.redeploy import inventory, modes, preflight
 from prompt_keda.redeploy.modes import RedeployOptions
 from tests.contracts.fakes.kube import FakeKube
-from tests.unit.breaks import known
+from tests.unit.faults import known
 from tests.unit.world import HOST, KEDA_IMAGE, SCALED_JOB, SPACE, STREAM, World, made_certificates
 from tests.unit.world import crd as keda_crd
 
@@ -128,7 +128,7 @@ def redis_with(**values):
 
 
 @pytest.mark.parametrize(
-    ("break_it", "message"),
+    ("inject", "message"),
     [
         (redis_with(refuses="NOREPLICAS Not enough good replicas to write."), "NOREPLICAS Not enough good replicas"),
         (redis_with(pauses=True), "PING is answered, and a write is not"),
@@ -149,9 +149,9 @@ def redis_with(**values):
         (no_image, "image registry.prompt-keda.test:5000/keda"),
     ],
 )
-def test_what_would_stop_it_half_way_is_named(ready, break_it, message):
+def test_what_would_stop_it_half_way_is_named(ready, inject, message):
     """Broken, so that the run ends before its first write."""
-    break_it(ready)
+    inject(ready)
     inspection = ready.inspect()
     assert inspection.state is State.BROKEN and message in inspection.detail, inspection.detail
 

@@ -101,7 +101,7 @@ def older(standing):
 
 
 @pytest.mark.parametrize(
-    ("break_it", "mode", "message"),
+    ("inject", "mode", "message"),
     [
         (nothing, "repair", "nothing is removed"),
         (operator_gone, "repair", "missing: Deployment keda/keda-operator"),
@@ -112,15 +112,15 @@ def older(standing):
         (older, "upgrade", "KEDA 2.15.0 stands"),
     ],
 )
-def test_auto_takes_the_mode_that_removes_least(standing, break_it, mode, message):
+def test_auto_takes_the_mode_that_removes_least(standing, inject, mode, message):
     """And says why."""
-    break_it(standing)
+    inject(standing)
     plan = standing.plan()
     assert plan.mode == mode and message in plan.reason
 
 
 @pytest.mark.parametrize(
-    ("break_it", "asked", "fits"),
+    ("inject", "asked", "fits"),
     [
         (nothing, "cold", "repair"),
         (nothing, "upgrade", "repair"),
@@ -131,9 +131,9 @@ def test_auto_takes_the_mode_that_removes_least(standing, break_it, mode, messag
         (older, "reinstall", "upgrade"),
     ],
 )
-def test_a_mode_that_does_not_fit_is_refused(standing, break_it, asked, fits):
+def test_a_mode_that_does_not_fit_is_refused(standing, inject, asked, fits):
     """And the one that fits is named."""
-    break_it(standing)
+    inject(standing)
     with pytest.raises(Refusal) as caught:
         standing.plan(asked)
     assert caught.value.fix == f"Take mode {fits}."
@@ -215,7 +215,7 @@ LEASE = ("Lease", "operator.keda.sh")
 
 
 @pytest.mark.parametrize(
-    ("break_it", "removed"),
+    ("inject", "removed"),
     [
         (nothing, []),
         (operator_gone, [LEASE]),
@@ -229,9 +229,9 @@ LEASE = ("Lease", "operator.keda.sh")
         (another_keda, [("Deployment", "theirs")]),
     ],
 )
-def test_a_repair_removes_only_what_is_wrong(standing, break_it, removed):
+def test_a_repair_removes_only_what_is_wrong(standing, inject, removed):
     """What can be applied over is not removed."""
-    break_it(standing)
+    inject(standing)
     assert standing.removed() == removed and standing.plan().mode == "repair"
 
 

@@ -18,7 +18,7 @@ from prompt_keda.core.marks import RUN_ANNOTATION
 from prompt_keda.core.plan import State
 from prompt_keda.redeploy import guard, planner, restore, verify
 from tests.contracts.fakes.kube import FakeKube
-from tests.unit.breaks import change
+from tests.unit.faults import change
 from tests.unit.world import METRICS, OPERATOR, SCALED_JOB, World, conditions, now
 
 DEFAULT, GRADUAL = {"rollout": {"strategy": "default"}}, {"rollout": {"strategy": "gradual"}}
@@ -376,7 +376,7 @@ def test_metrics_that_do_not_say_it_verify_nothing(change, message):
 
 
 @pytest.mark.parametrize(
-    ("inspect", "break_it", "message"),
+    ("inspect", "inject", "message"),
     [
         (
             verify.parts_inspect,
@@ -400,12 +400,12 @@ def test_metrics_that_do_not_say_it_verify_nothing(change, message):
         ),
     ],
 )
-def test_a_run_ends_only_when_the_checks_would_be_green(inspect, break_it, message):
+def test_a_run_ends_only_when_the_checks_would_be_green(inspect, inject, message):
     """Verification and check look with one function: what check-deps would warn of is waited for, in its words."""
     world = World()
     parts = [{"kind": "Deployment", "metadata": {"name": name}} for name in PARTS]
     context = Context(world.systems, parts, {})
     assert verify.parts_inspect(context).state is State.DONE
-    break_it(world)
+    inject(world)
     inspection = inspect(context)
     assert inspection.state is State.WORKING and message in inspection.detail, inspection

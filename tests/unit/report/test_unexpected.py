@@ -50,9 +50,9 @@ def disk_full(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "mkstemp", full)
 
 
-@pytest.mark.parametrize("breaks", [nowhere, no_temporary_folder, disk_full])
-def test_a_report_that_cannot_be_written_is_said(breaks, monkeypatch, tmp_path):
+@pytest.mark.parametrize("fault", [nowhere, no_temporary_folder, disk_full])
+def test_a_report_that_cannot_be_written_is_said(fault, monkeypatch, tmp_path):
     """No second error: its traceback would show the first one's text."""
-    breaks(monkeypatch, tmp_path)
+    fault(monkeypatch, tmp_path)
     what, fix = failure.explain(unexpected())
     assert "ValueError" in what and "No report could be written" in fix and SECRET not in what + fix

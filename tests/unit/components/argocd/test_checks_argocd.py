@@ -10,8 +10,8 @@ from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.components.argocd.applications import HOOK_FINALIZER
 from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.delivery.argocd import SUSPENDED_BY
-from tests.unit.breaks import broken_verdict as look
-from tests.unit.breaks import change, delivered_by_argo_cd, remove, scaled_job, turns_red
+from tests.unit.faults import broken_verdict as look
+from tests.unit.faults import change, delivered_by_argo_cd, remove, scaled_job, turns_red
 from tests.unit.world import now
 
 PRESENT, RUNS, AUTOMATION, TRACKING, AGREES, FINALIZER, PERMITS = (
@@ -23,10 +23,10 @@ PRESENT, RUNS, AUTOMATION, TRACKING, AGREES, FINALIZER, PERMITS = (
 )
 
 
-def broken(*breaks):
+def broken(*faults):
     def apply(world):
-        for break_it in (delivered_by_argo_cd, *breaks):
-            break_it(world)
+        for inject in (delivered_by_argo_cd, *faults):
+            inject(world)
 
     return apply
 
@@ -110,7 +110,7 @@ def test_it_is_green_where_argo_cd_delivers_and_left_out_elsewhere(check):
 
 
 @pytest.mark.parametrize(
-    "breaks",
+    "fault",
     [
         window(hours=9),
         window("allow", duration="12h"),
@@ -123,6 +123,6 @@ def test_it_is_green_where_argo_cd_delivers_and_left_out_elsewhere(check):
         project(clusterResourceWhitelist=[{"group": "*", "kind": "ClusterRole", "name": "keda-*"}]),
     ],
 )
-def test_a_project_that_denies_nothing_is_green(breaks):
+def test_a_project_that_denies_nothing_is_green(fault):
     """Windows that are far or of others, and that let through who asks where nothing syncs by itself; globs as Argo CD has."""
-    assert look(PERMITS, broken(breaks)).verdict.value == "ok"
+    assert look(PERMITS, broken(fault)).verdict.value == "ok"

@@ -8,7 +8,7 @@ import pytest
 
 from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.environment.model import ClientLimit, FillIn
-from tests.unit.breaks import (
+from tests.unit.faults import (
     both,
     broken_verdict,
     change,
@@ -204,7 +204,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    "breaks",
+    "fault",
     [
         job(),
         job(begun=20),
@@ -216,13 +216,13 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
         job(begun=300, conditions=[{"type": "Complete", "status": "True"}]),
     ],
 )
-def test_a_job_that_may_have_its_pod_is_none_whose_pods_are_refused(breaks):
+def test_a_job_that_may_have_its_pod_is_none_whose_pods_are_refused(fault):
     """Nobody has taken it up, it is young, it wants none, or its pods have just ended."""
-    assert broken_verdict(ADMITTED, breaks).verdict.value == "ok"
+    assert broken_verdict(ADMITTED, fault).verdict.value == "ok"
 
 
 @pytest.mark.parametrize(
-    ("check", "breaks", "message"),
+    ("check", "fault", "message"),
     [
         (ABSORBED, neighbour("3985m", phase="Succeeded"), "room for 107 more workers"),
         (ABSORBED, neighbour("3985m", node="n2"), "room for 107 more workers"),
@@ -244,7 +244,7 @@ def test_a_job_that_may_have_its_pod_is_none_whose_pods_are_refused(breaks):
         (QUOTA, lambda world: None, "no quota in prompt-keda-lsstcam"),
     ],
 )
-def test_what_leaves_room_is_green(check, breaks, message):
+def test_what_leaves_room_is_green(check, fault, message):
     """Pods that have ended or stand elsewhere, taints that are tolerated, quotas that are wide enough or not meant."""
-    outcome = broken_verdict(check, breaks)
+    outcome = broken_verdict(check, fault)
     assert (outcome.verdict.value, message in outcome.observed) == ("ok", True), outcome

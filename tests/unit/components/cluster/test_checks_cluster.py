@@ -10,7 +10,7 @@ from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.components.cluster.vcluster import FAKE_NODE
 from prompt_keda.core.errors import BadAnswer, LoggedOut, Refused
 from prompt_keda.environment.model import ClientLimit
-from tests.unit.breaks import (
+from tests.unit.faults import (
     HOUR,
     attribute,
     both,
@@ -102,11 +102,11 @@ def nothing_ready_behind(name, namespace):
     return change(kinds.ENDPOINT_SLICES, name, namespace, endpoints=endpoints)
 
 
-def with_policy(policy, *breaks):
-    """Let KEDA's webhook have another failurePolicy, and break something."""
+def with_policy(policy, *faults):
+    """Let KEDA's webhook have another failurePolicy, and inject the faults."""
     client = {"service": {"name": "webhooks", "namespace": "keda"}}
     hooks = [{"name": "vscaledjob.keda.sh", "clientConfig": client, "failurePolicy": policy}]
-    return both(change(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=hooks), *breaks)
+    return both(change(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=hooks), *faults)
 
 
 API, TAKEN_UP = "cluster/api-answers", "cluster/jobs-reconciled"
@@ -186,11 +186,11 @@ def test_a_cron_job_whose_newest_job_ended_well_is_green():
 def started_late(*spans):
     """Let pods have been started a minute ago, so many seconds after each was made; those of before long ago."""
 
-    def breaks(world):
+    def fault(world):
         for number, span in enumerate(spans):
             world.put_pod(f"late-{number}", SPACE, "n1", seconds=60 + span, startTime=now(seconds=60))
 
-    return breaks
+    return fault
 
 
 BESIDE = "cluster/other-jobs-succeed"
@@ -323,7 +323,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    ("check", "breaks"),
+    ("check", "fault"),
     [
         (GOING, pod(seconds=20)),
         (GOING, pod(node="n1", seconds=20)),
@@ -352,7 +352,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
         (DNS, change(kinds.ENDPOINT_SLICES, "kube-dns", "kube-system", endpoints=[{"conditions": {}}])),
     ],
 )
-def test_what_is_not_yet_broken_or_another_checks_is_green(check, breaks):
+def test_what_is_not_yet_broken_or_another_checks_is_green(check, fault):
     """Pods and namespaces get their time; what another check tells is told once."""
-    outcome = broken_verdict(check, breaks)
+    outcome = broken_verdict(check, fault)
     assert outcome.verdict.value == "ok", outcome

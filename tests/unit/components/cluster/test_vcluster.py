@@ -17,7 +17,7 @@ from prompt_keda.core.run_checks import look
 from prompt_keda.delivery.manifests import load_instrument_objects
 from prompt_keda.environment.model import ClientLimit
 from prompt_keda.lab.faults import vcluster as faults
-from tests.unit.breaks import both, broken_verdict, change, denied, environment, known
+from tests.unit.faults import both, broken_verdict, change, denied, environment, known
 from tests.unit.world import SCALED_JOB, SPACE, World, now
 
 FAKE = change(kinds.NODES, "n1", metadata={"labels": {vcluster.FAKE_NODE: "true"}})
@@ -46,10 +46,10 @@ LOOKS_AT_NODES = {
 """Checks that read nodes as well."""
 
 
-def says(world_breaks, id_):
+def says(fault, id_):
     """Return what a check says with a vCluster's own words."""
     world = World()
-    world_breaks(world)
+    fault(world)
     return look(vcluster.without_verdict_on_rights(CHECKS[id_]), world.systems)
 
 
@@ -91,19 +91,19 @@ def test_a_vcluster_that_is_named_is_green_and_so_is_no_vcluster():
 def test_pods_that_start_soon_on_the_host_are_green_and_so_are_none(span, words):
     """What started long ago says nothing of now."""
 
-    def breaks(world):
+    def fault(world):
         FAKE(world)
         ago = 60 if span else 3600
         world.put_pod("p", SPACE, "n1", seconds=ago + (span or 100), startTime=now(seconds=ago))
 
-    outcome = broken_verdict("cluster/pods-synced-in-time", breaks)
+    outcome = broken_verdict("cluster/pods-synced-in-time", fault)
     assert (outcome.verdict, words in outcome.observed) == (Verdict.OK, True), outcome
 
 
 def deciding(skip_backsync, annotations):
     """Return a vCluster whose only ScaledJob is to be marked, or not, and is as it is."""
 
-    def breaks(world):
+    def fault(world):
         NAMED(world)
         (instrument,) = world.systems.environment.instruments
         decided = instrument.model_copy(update={"skip_backsync": skip_backsync})
@@ -114,7 +114,7 @@ def deciding(skip_backsync, annotations):
             kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec={"jobTargetRef": {**spec["jobTargetRef"], "template": template}}
         )
 
-    return breaks
+    return fault
 
 
 MARKED = {SKIP_BACKSYNC: "true"}
@@ -176,7 +176,7 @@ def test_no_pull_is_counted_on_nodes_that_list_no_images():
 def test_a_pod_that_the_host_does_not_make_names_the_hosts_reason(words, fix):
     """Neither scheduler nor syncer is the culprit."""
 
-    def breaks(world):
+    def fault(world):
         NAMED(world)
         world.put_pod("p1", SPACE, None, False)
         (pod,) = [pod for pod in world.kube.list(kinds.PODS, SPACE) if pod["metadata"]["name"].startswith("p1")]
@@ -189,7 +189,7 @@ def test_a_pod_that_the_host_does_not_make_names_the_hosts_reason(words, fix):
         }
         world.put(kinds.EVENTS, "e1", SPACE, involvedObject=about, **condition)
 
-    outcome = broken_verdict("cluster/pods-start", breaks)
+    outcome = broken_verdict("cluster/pods-start", fault)
     assert outcome.verdict is Verdict.FAIL
     assert f"its host does not make it: SyncError: Error syncing: {words}" in outcome.observed
     assert fix in outcome.fix

@@ -19,7 +19,7 @@ from prompt_keda.core.run_checks import look
 from prompt_keda.environment.model import ClientLimit, HostCluster
 from tests.contracts.fakes.kube import FakeKube
 from tests.contracts.fakes.recorder import Recorder
-from tests.unit.breaks import known
+from tests.unit.faults import known
 from tests.unit.world import SPACE, World, conditions
 
 OLD = "2026-01-01T00:00:00Z"
@@ -252,10 +252,10 @@ def test_what_a_syncer_adds_to_its_pods_counts_for_the_room(inside):
     assert inside.says(BURST).verdict.value == "ok"
 
 
-@pytest.mark.parametrize(("id_", "breaks", "verdict", "words"), RED)
-def test_what_is_wrong_on_the_host_is_reported(inside, id_, breaks, verdict, words):
+@pytest.mark.parametrize(("id_", "fault", "verdict", "words"), RED)
+def test_what_is_wrong_on_the_host_is_reported(inside, id_, fault, verdict, words):
     """By the check inside where there is one."""
-    breaks(inside)
+    fault(inside)
     outcome = inside.says(id_)
     assert (outcome.verdict.value, words in outcome.observed) == (verdict, True), outcome
 

@@ -9,7 +9,7 @@ import pytest
 from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.core.event import nobody
 from prompt_keda.core.run_checks import run_checks
-from tests.unit.breaks import (
+from tests.unit.faults import (
     attribute,
     both,
     broken_verdict,
@@ -285,7 +285,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    ("check", "breaks"),
+    ("check", "fault"),
     [
         (EMPTY, both(renamed_group, info("commandstats", cmdstat_del={"calls": 1}))),
         (EMPTY, both(renamed_group, info("server", uptime_in_seconds=100_000))),
@@ -309,9 +309,9 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
         ),
     ],
 )
-def test_redis_is_green_in_other_ways_too(check, breaks):
+def test_redis_is_green_in_other_ways_too(check, fault):
     """Another way to log in, and another cause than the one that a check is for."""
-    outcome = broken_verdict(check, breaks)
+    outcome = broken_verdict(check, fault)
     assert outcome.verdict.value == "ok", outcome
 
 

@@ -9,7 +9,7 @@ import pytest
 from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.clients.kube.expiry import LoginLife
 from prompt_keda.environment.model import FillIn
-from tests.unit.breaks import (
+from tests.unit.faults import (
     HOUR,
     attribute,
     both,
@@ -100,7 +100,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    ("check", "breaks"),
+    ("check", "fault"),
     [
         (LOGIN, login(2.5 * MINUTE, 15 * MINUTE)),
         (LOGIN, login(MINUTE, 15 * MINUTE, renews=True)),
@@ -109,7 +109,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
         (LOGIN, attribute("kube", life=LoginLife("token", None))),
     ],
 )
-def test_a_login_that_lives_on_is_green(check, breaks):
+def test_a_login_that_lives_on_is_green(check, fault):
     """A login gets its time, as long as it is."""
-    outcome = broken_verdict(check, breaks)
+    outcome = broken_verdict(check, fault)
     assert outcome.verdict.value == "ok", outcome

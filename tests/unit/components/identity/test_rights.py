@@ -14,7 +14,7 @@ from prompt_keda.core.event import nobody
 from prompt_keda.core.rights import Right, gives, named, plural_of
 from prompt_keda.core.run_checks import run_checks
 from tests.contracts.fakes.recorder import Recorder
-from tests.unit.breaks import delivered_by_argo_cd
+from tests.unit.faults import delivered_by_argo_cd
 from tests.unit.world import CHECKS, SCALED_JOB, SERVED, SPACE, World
 
 LONG = timedelta(seconds=30)

@@ -18,7 +18,7 @@ from prompt_keda.core.rights import Right, gives
 from prompt_keda.delivery.choice import delivery
 from prompt_keda.delivery.manifests import load_instrument_manifest
 from prompt_keda.lab import keda_manifests
-from tests.unit.breaks import delivered_by_argo_cd
+from tests.unit.faults import delivered_by_argo_cd
 from tests.unit.world import SPACE, World
 
 ALL = "*"

@@ -12,7 +12,7 @@ from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.clients.registry import ManifestInfo
 from prompt_keda.environment.model import FillIn
 from tests.contracts.fakes.registry import FakeRegistry
-from tests.unit.breaks import (
+from tests.unit.faults import (
     attribute,
     both,
     broken_verdict,
@@ -209,16 +209,16 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    ("check", "breaks", "message"),
+    ("check", "fault", "message"),
     [
         (PLATFORMS, indexed("linux/amd64"), "for linux/amd64"),
         (LAYERS, indexed("linux/amd64"), "have all their parts"),
         (PLATFORMS, remove(kinds.NODES, "n1"), "linux/amd64 (assumed: no node is seen)"),
     ],
 )
-def test_what_is_reported_and_no_more_is_green(check, breaks, message):
+def test_what_is_reported_and_no_more_is_green(check, fault, message):
     """No node in sight."""
-    outcome = broken_verdict(check, breaks)
+    outcome = broken_verdict(check, fault)
     assert outcome.verdict.value == "ok" and message in f"{outcome.observed} {outcome.detail}", outcome
 
 
@@ -230,7 +230,7 @@ def test_a_service_accounts_pull_secret_opens_too():
 
 
 @pytest.mark.parametrize(
-    "breaks",
+    "fault",
     [
         both(names_images(f"{HOST}/worker"), runs(f"{HOST}/worker:local")),
         names_images(FillIn("FILL-IN: busybox by digest"), WORKER_IMAGE),
@@ -238,10 +238,10 @@ def test_a_service_accounts_pull_secret_opens_too():
     ],
     ids=["a name without tag", "a name to be filled in", "tag and digest"],
 )
-def test_what_is_as_it_should_be_in_another_way_is_green(breaks):
+def test_what_is_as_it_should_be_in_another_way_is_green(fault):
     """The live image stands in for a name that says no tag, or is to be filled in; a tag beside a digest is read."""
     world = World()
-    breaks(world)
+    fault(world)
     for check in (WORKERS, KEDA_IMAGES, "keda/one-version"):
         assert world.verdict(check).verdict.value == "ok", world.verdict(check)
 

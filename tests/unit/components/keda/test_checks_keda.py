@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
-from tests.unit.breaks import (
+from tests.unit.faults import (
     both,
     broken_verdict,
     change,
@@ -243,16 +243,16 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    ("check", "breaks", "message"),
+    ("check", "fault", "message"),
     [
         (STAY_UP, part(restartCount=1, lastState=ended(minutes=1)), "1 restarts of 3 containers"),
         ("keda/no-scaler-errors", erring(3), "3 errors since the operator's start, none just now"),
         ("keda/crds-of-version", lambda world: None, "owned by no Helm release"),
     ],
 )
-def test_what_is_reported_and_no_more_is_green(check, breaks, message):
+def test_what_is_reported_and_no_more_is_green(check, fault, message):
     """One restart, CRDs of no release, errors of before."""
-    outcome = broken_verdict(check, breaks)
+    outcome = broken_verdict(check, fault)
     assert outcome.verdict.value == "ok" and message in f"{outcome.observed} {outcome.detail}", outcome
 
 

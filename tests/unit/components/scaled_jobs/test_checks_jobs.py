@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
-from tests.unit.breaks import both, broken_verdict, environment, scaled_job, turns_red
+from tests.unit.faults import both, broken_verdict, environment, scaled_job, turns_red
 from tests.unit.world import SCALED_JOB, SPACE
 
 
@@ -83,7 +83,7 @@ def test_a_suspended_job_is_no_running_one(check):
 
 
 @pytest.mark.parametrize(
-    ("check", "breaks", "message"),
+    ("check", "fault", "message"),
     [
         (
             "keda/rollout-keeps-jobs",
@@ -92,7 +92,7 @@ def test_a_suspended_job_is_no_running_one(check):
         ),
     ],
 )
-def test_what_is_reported_and_no_more_is_green(check, breaks, message):
+def test_what_is_reported_and_no_more_is_green(check, fault, message):
     """Jobs that an edit would delete."""
-    outcome = broken_verdict(check, breaks)
+    outcome = broken_verdict(check, fault)
     assert outcome.verdict.value == "ok" and message in f"{outcome.observed} {outcome.detail}", outcome

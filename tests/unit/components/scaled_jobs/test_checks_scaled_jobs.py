@@ -8,7 +8,7 @@ import pytest
 
 from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.environment.model import FillIn
-from tests.unit.breaks import (
+from tests.unit.faults import (
     broken_verdict,
     change,
     environment,
@@ -290,20 +290,20 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    ("check", "breaks", "message"),
+    ("check", "fault", "message"),
     [
         (ACTIVATE, triggers({"activationLagCount": "2"}), "from a lag of 3 on"),
         (VALID, scaled_job(status={"conditions": [], "unknown": 1}), "2 as KEDA's CRD wants them"),
     ],
 )
-def test_what_is_reported_and_no_more_is_green(check, breaks, message):
+def test_what_is_reported_and_no_more_is_green(check, fault, message):
     """A lag to begin at, and fields that KEDA's CRD does not know in the status."""
-    outcome = broken_verdict(check, breaks)
+    outcome = broken_verdict(check, fault)
     assert outcome.verdict.value == "ok" and message in f"{outcome.observed} {outcome.detail}", outcome
 
 
 @pytest.mark.parametrize(
-    "breaks",
+    "fault",
     [
         scaled_job(spec={"jobTargetRef": {"template": {"metadata": {"creationTimestamp": None}}}}),
         scaled_job(spec={"jobTargetRef": {"suspend": False}, "rollout": {"strategy": "default"}}),
@@ -311,9 +311,9 @@ def test_what_is_reported_and_no_more_is_green(check, breaks, message):
         scaled_job(spec={"jobTargetRef": {"ttlSecondsAfterFinished": None}}),
     ],
 )
-def test_what_says_no_more_than_nothing_is_no_difference(breaks):
+def test_what_says_no_more_than_nothing_is_no_difference(fault):
     """KEDA itself writes a creationTimestamp of null when it sets its finalizer; empty values count as missing."""
-    assert broken_verdict(SPECS, breaks).verdict.value == broken_verdict(LINT, breaks).verdict.value == "ok"
+    assert broken_verdict(SPECS, fault).verdict.value == broken_verdict(LINT, fault).verdict.value == "ok"
 
 
 def test_what_the_api_server_fills_in_by_itself_is_no_difference():
@@ -373,13 +373,13 @@ def test_what_keda_does_not_take_for_paused_is_green(annotations):
 
 
 @pytest.mark.parametrize(
-    ("check", "breaks"),
+    ("check", "fault"),
     [
         ("keda/none-paused", paused("true")),
         ("keda/scaled-jobs-ready", scaled_job(status=conditions(Ready="False"))),
         ("keda/scale-loops-run", lambda world: world.put_metrics(names=())),
     ],
 )
-def test_no_advice_lets_keda_delete_jobs(check, breaks):
+def test_no_advice_lets_keda_delete_jobs(check, fault):
     """KEDA deletes the Jobs of another generation when it reconciles: whoever makes it look, looks at them first."""
-    assert "keda/jobs-carry-their-generation is green" in broken_verdict(check, breaks).fix
+    assert "keda/jobs-carry-their-generation is green" in broken_verdict(check, fault).fix

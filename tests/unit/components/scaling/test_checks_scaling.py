@@ -7,7 +7,7 @@ import time
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
-from tests.unit.breaks import both, broken_verdict, denied, environment, turns_red
+from tests.unit.faults import both, broken_verdict, denied, environment, turns_red
 from tests.unit.world import GROUP, OPERATOR, SCALED_JOB, SPACE, STREAM, now
 
 WORKS = "scaling/works"

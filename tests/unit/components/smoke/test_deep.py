@@ -175,12 +175,10 @@ def unfilled(world):
     return world.systems.environment.keda.manifests.model_copy(update={"sha256": FillIn("FILL-IN: its SHA-256")})
 
 
-@pytest.mark.parametrize(
-    ("check", "breaks", "word", "message"), RED, ids=[f"{result[0]}-{result[3]}" for result in RED]
-)
-def test_a_deep_check_turns_red_for_its_reason(world, check, breaks, word, message):
+@pytest.mark.parametrize(("check", "fault", "word", "message"), RED, ids=[f"{result[0]}-{result[3]}" for result in RED])
+def test_a_deep_check_turns_red_for_its_reason(world, check, fault, word, message):
     """One thing is broken; the verdict fits, and names it; no canary stays where it can be deleted."""
-    breaks(world)
+    fault(world)
     outcome = verdict(world, check)
     assert (outcome.verdict.value, message in outcome.observed) == (word, True), outcome
     assert ("delete", "jobs") in world.kube.denied or not world.kube.list(kinds.JOBS, SMOKE)
@@ -273,13 +271,13 @@ def test_a_canary_whose_connection_breaks_is_deleted(world, lost):
     """Also where the answer to its creation was lost: it may have been a yes."""
     create = world.kube.create
 
-    def breaks(*arguments, **options):
+    def fails(*arguments, **options):
         if lost == "create":
             create(*arguments, **options)
         raise Unreachable("Kubernetes", "a", "connection reset")
 
     before = type(world.kube).list.__get__(world.kube)
-    setattr(world.kube, lost, breaks)
+    setattr(world.kube, lost, fails)
     assert verdict(world, RUNS).verdict.value == "unknown"
     assert before(kinds.JOBS, SMOKE) == []
 

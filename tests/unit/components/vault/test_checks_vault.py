@@ -10,7 +10,7 @@ import pytest
 from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.clients.vault import Token
 from prompt_keda.environment.model import FillIn
-from tests.unit.breaks import (
+from tests.unit.faults import (
     attribute,
     both,
     broken_verdict,
@@ -157,7 +157,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    ("check", "breaks"),
+    ("check", "fault"),
     [
         ("vault/unsealed", vault(standby=True)),
         ("vault/token-lives-on", vault(token_is=Token(None, False))),
@@ -165,19 +165,19 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
         (SYNC_HEALTHY, both(OWNED, vault_secret(CREATED))),
     ],
 )
-def test_vault_is_green_in_other_ways_too(check, breaks):
+def test_vault_is_green_in_other_ways_too(check, fault):
     """A standby, a token forever, a mount that is not told."""
-    outcome = broken_verdict(check, breaks)
+    outcome = broken_verdict(check, fault)
     assert outcome.verdict.value == "ok", outcome
 
 
 @pytest.mark.parametrize(
-    "breaks", [in_vault(KEY, **{"redis-password": "new"}), own_secret(data={"redis-password": "bmV3"})]
+    "fault", [in_vault(KEY, **{"redis-password": "new"}), own_secret(data={"redis-password": "bmV3"})]
 )
-def test_a_stale_secret_is_reported_without_a_value(breaks):
+def test_a_stale_secret_is_reported_without_a_value(fault):
     """Neither value, nor its base64 form, nor a hash of it."""
     world = World()
-    breaks(world)
+    fault(world)
     verdict = repr(world.verdict(FRESH))
     for value in (b"value", b"new"):
         forms = base64.b64encode(value).decode(), hashlib.sha256(value).hexdigest()

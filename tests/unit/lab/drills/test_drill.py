@@ -436,7 +436,7 @@ def test_what_is_left_behind_fails_the_drill(monkeypatch):
 
 
 def test_a_fault_that_is_not_whole_once_it_is_reverted_fails_the_drill():
-    """The runbook was enough, and reverting the fault breaks something."""
+    """The runbook was enough, and reverting the fault leaves something red."""
     stack = Stack()
     drilled = drill(stack.fault(revert=stack.inject), stack.stage, stack, nobody)
     assert "a stack that is whole after keda/x" in drilled.problems[0] and drilled.lost is None

@@ -1,4 +1,4 @@
-"""Ways in which a world that is as it should be is broken, for the tests of more than one category of checks."""
+"""Faults that are injected into a world that is as it should be, for the tests of more than one category of checks."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def known(**changes):
     return lambda world: environment(capacity=world.systems.environment.capacity.model_copy(update=changes))(world)
 
 
-def latiss(*breaks, **fields):
-    """Return what adds a second instrument after the first, and breaks what is given; its ScaledJob has ``fields``."""
+def latiss(*faults, **fields):
+    """Return what adds a second instrument after the first, and injects the faults; its ScaledJob has ``fields``."""
 
     def apply(world):
         world.add_instrument("latiss", **fields)
-        for break_it in breaks:
-            break_it(world)
+        for inject in faults:
+            inject(world)
 
     return apply
 
@@ -100,8 +100,8 @@ def keda_runs(image=KEDA_IMAGE, init=()):
     return change(kinds.DEPLOYMENTS, "keda-operator", "keda", spec={"template": {"spec": pod}})
 
 
-def both(*breaks):
-    return lambda world: [break_it(world) for break_it in breaks]
+def both(*faults):
+    return lambda world: [inject(world) for inject in faults]
 
 
 def keda_settings(**fields):
@@ -122,22 +122,20 @@ def own_secret(**fields):
     return change(kinds.SECRETS, "prompt-redis-auth", SPACE, **fields)
 
 
-def broken_verdict(check, breaks):
+def broken_verdict(check, fault):
     """Return what a check says of a world in which one thing is broken."""
     world = World()
-    breaks(world)
+    fault(world)
     return world.verdict(check)
 
 
 def turns_red(rows):
-    """Return the test that runs for each row: a check, what breaks the world, the verdict, and what is then said."""
+    """Return the test that runs for each row: a check, the fault of the world, the verdict, and what is then said."""
 
-    @pytest.mark.parametrize(
-        ("check", "breaks", "verdict", "message"), rows, ids=[f"{row[0]}-{row[3]}" for row in rows]
-    )
-    def test(check, breaks, verdict, message):
+    @pytest.mark.parametrize(("check", "fault", "verdict", "message"), rows, ids=[f"{row[0]}-{row[3]}" for row in rows])
+    def test(check, fault, verdict, message):
         """One thing is broken; the verdict fits, and names it."""
-        outcome = broken_verdict(check, breaks)
+        outcome = broken_verdict(check, fault)
         assert (outcome.verdict.value, message in outcome.observed) == (verdict, True), outcome
 
     return test
