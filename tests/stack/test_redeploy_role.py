@@ -43,6 +43,7 @@ def as_bound(deployed, admin, endpoints, tmp_path):
         metadata = obj["metadata"]
         admin.delete(admin.resource_of(obj), metadata["name"], metadata.get("namespace"))
     admin.delete(NAMESPACES, NAMESPACE)
+    until(lambda: admin.find(NAMESPACES, NAMESPACE) is None, what="a namespace that is gone")
 
 
 def may_all(env):
