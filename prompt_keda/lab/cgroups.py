@@ -24,7 +24,7 @@ def is_version_2() -> bool:
 
 
 def _hierarchies() -> list[Path]:
-    return [ROOT] if is_version_2() else [path for path in sorted(ROOT.iterdir()) if (path / "cgroup.procs").exists()]
+    return [ROOT] if is_version_2() else [path for path in sorted(ROOT.glob("*")) if (path / "cgroup.procs").exists()]
 
 
 def create(name: str) -> None:

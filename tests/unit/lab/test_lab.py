@@ -18,7 +18,19 @@ from prompt_keda.commands.session import is_local
 from prompt_keda.core.errors import LabError, Refusal
 from prompt_keda.core.event import nobody
 from prompt_keda.core.places import ROOT
-from prompt_keda.lab import go_builds, images, native, network, packages, requirements, settings, stack, state
+from prompt_keda.lab import (
+    cgroups,
+    engines,
+    go_builds,
+    images,
+    native,
+    network,
+    packages,
+    requirements,
+    settings,
+    stack,
+    state,
+)
 from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.pki import Authority
 
@@ -127,6 +139,26 @@ def test_what_is_missing_is_said_before_anything_is_changed(machine, lack):
     with pytest.raises(Refusal, match=message) as refused:
         stack.up()
     assert refused.value.exit_code == 2 and sorted(machine.folder.rglob("*")) == before
+
+
+@pytest.fixture
+def mac(machine, monkeypatch, tmp_path):
+    """A Mac with a Docker Desktop: no cgroups, and no Debian."""
+    monkeypatch.setattr(cgroups, "ROOT", tmp_path / "none")
+    monkeypatch.setattr(os, "geteuid", lambda: 501)
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    desktop = engines.Engine("Docker 28.2.2", unfit="its containers run in a machine of their own")
+    monkeypatch.setattr(engines, "find", lambda: desktop)
+    monkeypatch.setattr(engines, "find_for_kind", lambda: None)
+
+
+def test_a_mac_is_told_of_its_docker(mac):
+    """As is any system that is not Linux; and lab.status says that nothing stands."""
+    with pytest.raises(Refusal, match=r"runs on Linux .*, not on Darwin on arm64") as refused:
+        stack.up()
+    assert refused.value.fix == "Docker 28.2.2 can run it in a container (docs/kind.md, In a container)."
+    assert state.status().state == "down"
 
 
 FITS = {
