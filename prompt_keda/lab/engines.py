@@ -1,4 +1,4 @@
-"""The container engine of whoever is not root: whether kind can make the local stack's cluster in it, or a container can carry all.
+"""The container engine of this machine: whether kind can make the local stack's cluster in it, or a container can carry all.
 
 Docker is asked, else podman. Their words were recorded from Docker 20.10.24 and podman 4.3.1 (tests/unit/lab/test_engines.py).
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,8 +20,8 @@ from prompt_keda.core.untrusted import one_line
 MEMORY_BYTES = 4 * 1024**3
 """What compiles takes most of it: two compilers with 2 GiB each at most (`go_builds`)."""
 ANSWER_S = 10
-ROOTS_PODMAN = Path("/run/podman/podman.sock")
-"""Where a rootful podman listens, once root has started its service."""
+ROOTS_DOCKER, ROOTS_PODMAN = Path("/var/run/docker.sock"), Path("/run/podman/podman.sock")
+"""Where a rootful one listens, once root has started its service."""
 PAGE = "docs/kind.md, In a container"
 
 
@@ -59,7 +60,9 @@ def advice(by_kind: bool = False) -> str:
     """
     engine = find()
     if engine is None:
-        return f"Neither Docker nor podman is here; with one of them it runs in a container ({PAGE})."
+        if platform.system() != "Linux":
+            return f"Neither Docker nor podman is here; with one of them it runs in a container ({PAGE})."
+        return f"Neither Docker nor podman is here. Install Docker, rootful as its packages are. {_RIGHT_TO_DOCKER}"
     if engine.trouble:
         return f"{engine.name} is here, but {engine.trouble}"
     container = f"{engine.name} can run it in a container ({PAGE})."
@@ -87,31 +90,41 @@ def _here() -> Iterator[Engine]:
 
 
 def _docker() -> Engine:
-    info, error = _ask("docker", "info", "--format", "{{json .}}")
+    """Return the Docker that the user's settings lead to; where that is rootless, root's if its socket is the user's too."""
+    docker, host = ["docker"], ""
+    info, error = _ask(*docker, "info", "--format", "{{json .}}")
+    if _has_option(info, "rootless") and os.access(ROOTS_DOCKER, os.W_OK):
+        host = f"unix://{ROOTS_DOCKER}"
+        docker += ["--host", host]
+        info, error = _ask(*docker, "info", "--format", "{{json .}}")
     errors = info.get("ServerErrors") or ([] if info.get("ServerVersion") else [error])
     if errors:
         return Engine("Docker", _no_answer(str(errors[0])))
     name = f"Docker {one_line(str(info['ServerVersion']))}"
-    options = [str(option) for option in info.get("SecurityOptions") or []]
     if info.get("OSType") != "linux":
         return Engine(name, "it runs no Linux containers: switch it to Linux containers.")
-    if any(option.startswith("name=rootless") for option in options):
+    if _has_option(info, "rootless"):
+        is_delegated = all(info.get(limit) for limit in ("MemoryLimit", "CPUShares", "PidsLimit"))
         return Engine(
-            name, _rootless(all(info.get(limit) for limit in ("MemoryLimit", "CPUShares", "PidsLimit")), "Docker")
+            name, f"{_rootless(is_delegated)} Start root's, as root: systemctl start docker. {_RIGHT_TO_DOCKER}"
         )
-    if any(option.startswith("name=userns") for option in options):
+    if _has_option(info, "userns"):
         return Engine(
             name, "it remaps users, and refuses privileged containers: take userns-remap out of its daemon.json."
         )
     is_desktop = "Docker Desktop" in str(info.get("OperatingSystem"))
-    host = _endpoint()
+    host = host or _endpoint()
     unfit = _unfit(host, is_desktop)
-    server = _ask("docker", "version", "--format", "{{json .Server}}")[0]
+    server = _ask(*docker, "version", "--format", "{{json .Server}}")[0]
     if any(part.get("Name") == "Podman Engine" for part in server.get("Components") or []):
         unfit = (
             f"podman answers there, which takes its own program: put podman on the PATH, and set CONTAINER_HOST={host}"
         )
     return Engine(name, _memory(info.get("MemTotal"), is_desktop), host, unfit)
+
+
+def _has_option(info: dict[str, Any], name: str) -> bool:
+    return any(str(option).startswith(f"name={name}") for option in info.get("SecurityOptions") or [])
 
 
 def _endpoint() -> str:
@@ -134,7 +147,7 @@ def _unfit_podman(host: str) -> str:
 
 def _no_answer(error: str) -> str:
     if "permission denied" in error:
-        return "its socket is not yours: use sudo, or let root do usermod -aG docker YOU (as much as root), and log in again."
+        return f"its socket is not yours. {_RIGHT_TO_DOCKER}"
     if "Is the docker daemon running" in error:
         return "it does not run: start Docker Desktop, or as root: systemctl start docker."
     return f"it does not answer: {one_line(error)[:160]}"
@@ -144,31 +157,41 @@ def _podman() -> Engine:
     """Return the podman that the user's settings lead to; where that is rootless, root's if its socket is the user's too."""
     info, error = _ask("podman", "info", "--format", "json")
     host = os.environ.get("CONTAINER_HOST", "")
-    if info and info["host"]["security"]["rootless"] and os.access(ROOTS_PODMAN, os.W_OK):
+    if _is_rootless(info) and os.access(ROOTS_PODMAN, os.W_OK):
         host = f"unix://{ROOTS_PODMAN}"
         info, error = _ask("podman", "--url", host, "info", "--format", "json")
     if not info:
         return Engine("podman", _podman_is_silent(error), program="podman")
     about = info["host"]
     name = f"podman {one_line(str(info.get('version', {}).get('Version', '')))}".strip()
-    if about["security"]["rootless"]:
-        rootless = _rootless("cpu" in (about.get("cgroupControllers") or []), "podman")
-        return Engine(name, f"{rootless} For kind: root's service, and the right to {ROOTS_PODMAN}.", program="podman")
+    if _is_rootless(info):
+        return Engine(name, _rootless_podman("cpu" in (about.get("cgroupControllers") or [])), program="podman")
     return Engine(name, _memory(about.get("memTotal"), False), host, _unfit_podman(host), "podman")
+
+
+def _is_rootless(info: dict[str, Any]) -> bool:
+    return bool(info.get("host", {}).get("security", {}).get("rootless"))
+
+
+def _rootless_podman(is_delegated: bool) -> str:
+    rootless = _rootless(is_delegated)
+    if platform.system() != "Linux":
+        return f"{rootless} Do podman machine set --rootful."
+    return f"{rootless} Start root's, as root: systemctl start podman.socket. {_RIGHT_TO_PODMAN}"
 
 
 def _podman_is_silent(error: str) -> str:
     if "permission denied" in error:
-        return "its socket is not yours: use sudo, or let root give you the right to it (as much as root)."
+        return f"its socket is not yours. {_RIGHT_TO_PODMAN}"
     if "no such file or directory" in error or "connection refused" in error:
         return "its service does not run: as root: systemctl start podman.socket."
     return f"it does not answer: {one_line(error)[:160]}"
 
 
-def _rootless(is_delegated: bool, engine: str) -> str:
-    """Return why not: the stack makes cgroups at the root of the machine's, which a rootless engine may not."""
-    lack = "" if is_delegated else ", and was given no cgroups (systemd's Delegate=yes)"
-    return f"it runs rootless{lack}: the stack's own cgroups need a rootful one, as sudo {engine.lower()} is."
+def _rootless(is_delegated: bool) -> str:
+    """Return why not: its networks are in a namespace of its own, and it may make no cgroups at the root of the machine's."""
+    lack = "" if is_delegated else ", and was given no cgroups"
+    return f"it runs rootless{lack}, and the stack needs a rootful one."
 
 
 def _memory(total: Any, is_desktop: bool) -> str:
@@ -192,4 +215,7 @@ def _ask(*argv: str) -> tuple[dict[str, Any], str]:
     return info if isinstance(info, dict) else {}, message
 
 
+_RIGHT_TO_DOCKER = "Let root do usermod -aG docker YOU (as much as root), and log in again: then no root is needed."
+_GIVE = f"chown YOU {ROOTS_PODMAN.parent} {ROOTS_PODMAN}"
+_RIGHT_TO_PODMAN = f"Let root give you its socket (as much as root): {_GIVE}. Then no root is needed."
 PROGRAMS: dict[str, Callable[[], Engine]] = {"docker": _docker, "podman": _podman}

@@ -50,8 +50,12 @@ def choose(lab: Lab, asked: str) -> tuple[Provider, str]:
             return mine, "--provider names it" if asked else f"${VARIABLE} names it"
     if has:
         return of(lab), "the stack that stands has it"
-    if os.geteuid() and (here := engines.find_for_kind()):
-        return IN_USERS_ENGINE, f"{here.name} is here, and kind in it needs no root"
+    if os.geteuid():
+        here = engines.find_for_kind()
+        return (
+            IN_USERS_ENGINE,
+            f"{here.name} is here, and kind in it needs no root" if here else "without root it is kind",
+        )
     return _named(NATIVE), "root on Debian needs no container engine"
 
 

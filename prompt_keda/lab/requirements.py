@@ -60,25 +60,35 @@ def _has_known_architecture() -> None:
 def _is_root() -> None:
     if os.geteuid() != 0:
         what = "the local stack needs root: it makes network namespaces, mounts and cgroups"
-        raise Refusal(what, f"Run it with sudo. {engines.advice(by_kind=True)}")
+        sudo = "Run it with sudo. " if _find_debian() >= DEBIAN_VERSION else ""
+        raise Refusal(what, f"{sudo}{engines.advice(by_kind=True)}")
 
 
 def _has_engine() -> None:
     if engines.find_for_kind() is None:
-        raise Refusal(
-            "without root the local stack needs a container engine that kind can use", engines.advice(by_kind=True)
-        )
+        what = "without root the local stack needs a container engine that kind can use"
+        sudo = " Or run it with sudo: root on Debian needs none." if _find_debian() >= DEBIAN_VERSION else ""
+        raise Refusal(what, f"{engines.advice(by_kind=True)}{sudo}")
+
+
+def _os_release() -> dict[str, str]:
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:  # no os-release: not a Debian
+        return {}
+
+
+def _find_debian() -> int:
+    """Return the version of this Debian; of any other system 0."""
+    release = _os_release()
+    version = release.get("VERSION_ID", str(DEBIAN_VERSION))  # testing and unstable say none
+    return int(version.split(".")[0]) if release.get("ID") == "debian" else 0
 
 
 def _is_debian() -> None:
-    try:
-        release = platform.freedesktop_os_release()
-    except OSError:  # no os-release: not a Debian
-        release = {}
-    version = release.get("VERSION_ID", str(DEBIAN_VERSION))  # testing and unstable say none
     wanted = f"Debian {DEBIAN_VERSION} or newer"
-    if release.get("ID") != "debian" or int(version.split(".")[0]) < DEBIAN_VERSION:
-        system = release.get("PRETTY_NAME", "another system")
+    if _find_debian() < DEBIAN_VERSION:
+        system = _os_release().get("PRETTY_NAME", "another system")
         what = f"the local stack takes its packages from {wanted}, and this is {system}"
         pulled = (
             f" Or let it be pulled: have a way to docker.io, or set {image_list.MIRROR}, and not {image_list.IMAGES}=built."

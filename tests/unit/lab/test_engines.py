@@ -15,7 +15,8 @@ import re
 import pytest
 
 from prompt_keda.core.errors import Refusal
-from prompt_keda.lab import engines, requirements
+from prompt_keda.lab import engines, providers, requirements
+from prompt_keda.lab.settings import Lab
 
 ROOTFUL = {
     "ServerVersion": "20.10.24+dfsg1",
@@ -56,6 +57,8 @@ def has(monkeypatch, tmp_path):
     """Let a program be on the PATH that answers so; ``host`` is what Docker's context names, ``server`` what its version does."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CONTAINER_HOST", raising=False)
+    monkeypatch.setattr(engines, "ROOTS_DOCKER", tmp_path / "docker.sock")
+    monkeypatch.setattr(engines, "ROOTS_PODMAN", tmp_path / "podman.sock")
 
     def put(program, answer, error="", code=0, host="unix:///var/run/docker.sock", server=None):
         document, said = tmp_path / f"{program}.json", tmp_path / f"{program}.err"
@@ -72,9 +75,14 @@ def has(monkeypatch, tmp_path):
     return put
 
 
-def test_no_engine_is_told(has):
-    """And with which it would go."""
-    assert engines.advice().startswith("Neither Docker nor podman is here")
+def test_no_engine_is_told(has, monkeypatch):
+    """And with which it would go: on Linux no root is needed then."""
+    told = engines.advice()
+    assert (
+        told.startswith("Neither Docker nor podman is here. Install Docker, rootful") and "usermod -aG docker" in told
+    )
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    assert engines.advice().endswith("with one of them it runs in a container (docs/kind.md, In a container).")
 
 
 DOCKER = {
@@ -82,12 +90,12 @@ DOCKER = {
     "not running": ({"ServerErrors": [NOT_RUNNING]}, "Docker is here, but it does not run: start"),
     "no right": (
         {"ServerErrors": [NO_RIGHT]},
-        "Docker is here, but its socket is not yours: use sudo, or .* usermod -aG",
+        r"Docker is here, but its socket is not yours\. .* usermod -aG",
     ),
-    "rootless": (ROOTLESS, "it runs rootless: .* sudo docker"),
+    "rootless": (ROOTLESS, r"it runs rootless, .* rootful one\. .*systemctl start docker\. .*usermod -aG docker"),
     "rootless, no cgroups": (
         {**ROOTLESS, "CPUShares": False},
-        "rootless, and was given no cgroups .*Delegate=yes.* sudo docker",
+        "rootless, and was given no cgroups, .* rootful one",
     ),
     "users remapped": (ROOTFUL | {"SecurityOptions": ["name=userns"]}, "refuses privileged containers: .*userns-remap"),
     "Windows containers": (ROOTFUL | {"OSType": "windows"}, "switch it to Linux containers"),
@@ -120,12 +128,20 @@ def test_podman_is_asked_where_docker_cannot(has):
     assert engines.advice().startswith("Docker is here, but it does not run")
 
 
-def test_a_rootless_podman_is_told(has):
-    """With what it lacks."""
+def test_a_rootless_podman_is_told(has, monkeypatch):
+    """With what it lacks, and the commands that make root's the user's as well."""
     has("podman", ROOTLESS_PODMAN)
-    assert (
-        "rootless, and was given no cgroups (systemd's Delegate=yes): the stack's own cgroups need" in engines.advice()
-    )
+    told = engines.advice()
+    assert "rootless, and was given no cgroups, and the stack needs a rootful one. Start root's, as root:" in told
+    assert "systemctl start podman.socket." in told and "chown YOU /run/podman /run/podman/podman.sock" in told
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    assert engines.advice().endswith("Do podman machine set --rootful.")
+
+
+def test_an_old_podman_says_nothing_of_rootless(has):
+    """It counts as rootful."""
+    has("podman", {"host": {"memTotal": 25276510208}})
+    assert engines.advice().startswith("podman can run it in a container")
 
 
 def test_an_engine_that_does_not_answer_is_told(has):
@@ -141,10 +157,40 @@ def test_who_is_not_root_on_debian_is_told_of_the_engine(has, monkeypatch):
     with pytest.raises(Refusal, match="needs root") as refused:
         requirements._is_root()
     assert refused.value.fix == "Run it with sudo. Docker 20.10.24+dfsg1 can run it without root: --provider kind."
-    monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "fedora", "VERSION_ID": "42"})
+    monkeypatch.setattr("platform.freedesktop_os_release", lambda: FEDORA)
+    with pytest.raises(Refusal, match="needs root") as refused:
+        requirements._is_root()
+    assert "sudo" not in refused.value.fix
     with pytest.raises(Refusal, match="takes its packages from") as refused:
         requirements._is_debian()
     assert refused.value.fix.endswith("(docs/kind.md, In a container).")
+
+
+FEDORA = {"ID": "fedora", "VERSION_ID": "42", "PRETTY_NAME": "Fedora Linux 42"}
+TROUBLES = {
+    "no engine": (None, "Neither Docker nor podman is here"),
+    "not running": ({"ServerErrors": [NOT_RUNNING]}, "it does not run"),
+    "no right": ({"ServerErrors": [NO_RIGHT]}, "its socket is not yours"),
+    "rootless": (ROOTLESS, "it runs rootless"),
+}
+
+
+@pytest.mark.parametrize("system", ["fedora", "debian"])
+@pytest.mark.parametrize("case", TROUBLES)
+def test_who_is_not_root_is_told_of_their_engine_and_of_sudo_where_that_helps(has, monkeypatch, tmp_path, case, system):
+    """On Debian: elsewhere root is refused as well."""
+    answer, words = TROUBLES[case]
+    if answer:
+        has("docker", answer)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv(providers.VARIABLE, raising=False)
+    release = {"fedora": FEDORA, "debian": {"ID": "debian", "VERSION_ID": "12"}}[system]
+    monkeypatch.setattr("platform.freedesktop_os_release", lambda: release)
+    provider, _ = providers.choose(Lab("probe"), "")
+    with pytest.raises(Refusal, match="without root the local stack needs a container engine") as refused:
+        requirements.check(needs_root=provider.needs_root)
+    assert words in refused.value.fix and ("sudo" in refused.value.fix) == (system == "debian")
 
 
 UNFIT = {
@@ -200,10 +246,22 @@ def test_roots_podman_is_taken_where_the_users_own_is_rootless(has, monkeypatch,
     assert engines.find_for_kind() == engines.Engine("podman 4.3.1", host=f"unix://{socket}", program="podman")
 
 
+def test_roots_docker_is_taken_where_the_users_own_is_rootless(has, tmp_path):
+    """If the user may write to its socket, where Docker's packages put it; it is asked there."""
+    has("docker", ROOTLESS, host="unix:///run/user/1000/docker.sock")
+    script = (tmp_path / "docker").read_text()
+    rootful = f"\n[ $1$3 = --hostinfo ] && {{ echo '{json.dumps(ROOTFUL)}'; exit 0; }}\n"
+    (tmp_path / "docker").write_text(script.replace("\n", rootful, 1))
+    assert engines.find_for_kind() is None
+    socket = tmp_path / "docker.sock"
+    socket.touch()
+    assert engines.find_for_kind() == engines.Engine("Docker 20.10.24+dfsg1", host=f"unix://{socket}")
+
+
 @pytest.mark.parametrize(
     ("end", "words"),
     [
-        ("permission denied", "podman is here, but its socket is not yours: use sudo"),
+        ("permission denied", "podman is here, but its socket is not yours. Let root give you its socket"),
         (
             "no such file or directory",
             "podman is here, but its service does not run: as root: systemctl start podman.socket",

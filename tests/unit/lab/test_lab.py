@@ -47,6 +47,7 @@ class Machine:
         monkeypatch.setenv("PATH", str(folder / "bin"))
         monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        monkeypatch.setenv("PROMPT_KEDA_LAB_IMAGES", "built")  # no registry is asked
         monkeypatch.setattr(os, "geteuid", lambda: 0)
         monkeypatch.setattr("platform.machine", lambda: "x86_64")
         monkeypatch.setattr("shutil.disk_usage", self._usage)
@@ -98,7 +99,10 @@ UBUNTU = {"ID": "ubuntu", "ID_LIKE": "debian", "VERSION_ID": "24.04", "PRETTY_NA
 DEBIAN_11 = {"ID": "debian", "VERSION_ID": "11", "PRETTY_NAME": "Debian GNU/Linux 11 (bullseye)"}
 LACKS = {
     "wrong architecture": (lambda machine: machine.patch.setattr("platform.machine", lambda: "riscv64"), "riscv64"),
-    "not root": (lambda machine: machine.patch.setattr(os, "geteuid", lambda: 1000), "needs root"),
+    "neither root nor an engine": (
+        lambda machine: machine.patch.setattr(os, "geteuid", lambda: 1000),
+        "without root .* needs a container engine",
+    ),
     "Ubuntu": (lambda machine: machine.is_debian(UBUNTU), "Debian 12 or newer, and this is Ubuntu 24.04"),
     "Debian 11": (lambda machine: machine.is_debian(DEBIAN_11), "Debian 12 or newer, and this is Debian GNU/Linux 11"),
     "no apt-get": (lambda machine: machine.lacks("apt-get"), "apt-get"),
