@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from prompt_keda.core.errors import LabError
+
+HINT = re.compile(r"(See|Run) '\w+ [\w -]*--help'")
 
 
 class Children:
@@ -34,7 +37,7 @@ class Children:
         """
         with self._lock:
             if self._stopped:
-                raise LabError(f"{argv[0]} is not started: the work was stopped")
+                raise LabError(f"{named(argv)[0]} is not started: the work was stopped")
             process = subprocess.Popen(argv, text=True, start_new_session=True, **options)
             self._running.add(process)
         try:
@@ -99,15 +102,20 @@ def run(
                 argv, capture_output=True, text=True, timeout=timeout_s, check=False, env=env, cwd=cwd, input=stdin
             )
     except FileNotFoundError as error:
-        raise LabError(f"{argv[0]} is not installed", fix) from error
+        raise LabError(f"{named(argv)[0]} is not installed", fix) from error
     except subprocess.TimeoutExpired as error:
-        raise LabError(f"{argv[0]} did not end within {timeout_s:.0f} s", fix) from error
+        raise LabError(f"{named(argv)[0]} did not end within {timeout_s:.0f} s", fix) from error
     if done.returncode != 0:
-        message = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
-        raise LabError(f"{' '.join(_named(argv)[:4])} failed with exit code {done.returncode}: {message}", fix)
+        message = last_line(done.stderr) or last_line(done.stdout) or "it said nothing"
+        raise LabError(f"{' '.join(named(argv)[:4])} failed with exit code {done.returncode}: {message}", fix)
     return done.stdout
 
 
-def _named(argv: Sequence[str]) -> list[str]:
+def last_line(said: str) -> str:
+    """Return the last line of what a program said; after an error Docker's is where to read of the command (`HINT`)."""
+    return next((line.strip() for line in reversed(said.splitlines()) if line.strip() and not HINT.match(line)), "")
+
+
+def named(argv: Sequence[str]) -> list[str]:
     """Return a command line without the environment that it begins with."""
     return list(dropwhile(lambda word: word == "env" or "=" in word, argv))

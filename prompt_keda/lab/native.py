@@ -7,7 +7,7 @@ import subprocess
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Observer
 from prompt_keda.lab import base_objects, contents, control_plane, node, packages, provider, services
-from prompt_keda.lab.commands import Children
+from prompt_keda.lab.commands import Children, last_line
 from prompt_keda.lab.go_builds import KUBE, WORKER, GoModule
 from prompt_keda.lab.provider import Infrastructure
 from prompt_keda.lab.settings import Lab
@@ -68,5 +68,11 @@ def _has_dns(lab: Lab, address: str) -> bool:
 
 def is_ready(lab: Lab) -> bool:
     """Return whether the API server says that it is ready."""
+    return not find_trouble(lab)
+
+
+def find_trouble(lab: Lab) -> str:
+    """Return what kubectl says last where the API server is not ready; empty: it is."""
     argv = [lab.program("kubectl"), "--kubeconfig", str(lab.admin_kubeconfig), "get", "--raw", "/readyz"]
-    return subprocess.run([*argv, "--request-timeout=2s"], capture_output=True, check=False).returncode == 0
+    done = subprocess.run([*argv, "--request-timeout=2s"], capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else last_line(done.stderr) or f"exit code {done.returncode}"

@@ -89,9 +89,15 @@ def _family(ancestor: int) -> set[int]:
     return family
 
 
-def adopt(lab: Lab, name: str, pid: int) -> None:
-    """Know a process that another has started. It cannot be started again."""
-    _keep(lab, name, {"pid": pid, "started": _start_time(pid)})
+def adopt(lab: Lab, name: str, pid: int, look: str) -> None:
+    """Know a process that another has started. It cannot be started again.
+
+    Parameters
+    ----------
+    look
+        A sentence: where its words are, since the stack has no log of it.
+    """
+    _keep(lab, name, {"pid": pid, "started": _start_time(pid), "look": look})
 
 
 def supervise(lab: Lab, name: str, stop: Sequence[str], start: Sequence[str]) -> None:
@@ -244,7 +250,14 @@ def require(lab: Lab, name: str) -> None:
     """
     if pid_of(lab, name) is None:
         log = lab.state / "logs" / f"{name}.log"
-        raise LabError(f"{name} of the local stack has ended: {_last_line(log)}", f"Its log is {log}.")
+        last = f": {_last_line(log)}" if log.exists() else ""
+        raise LabError(f"{name} of the local stack has ended{last}", where_to_look(lab, name))
+
+
+def where_to_look(lab: Lab, name: str) -> str:
+    """Return a sentence on where a process' words are."""
+    record = _record(lab, name) or {}
+    return str(record.get("look") or f"Its log is {lab.state / 'logs' / f'{name}.log'}.")
 
 
 def _start_time(pid: int) -> str | None:
@@ -254,8 +267,5 @@ def _start_time(pid: int) -> str | None:
 
 
 def _last_line(log: Path) -> str:
-    try:
-        lines = log.read_text(errors="replace").strip().splitlines()
-    except FileNotFoundError:
-        return "it wrote no log"
+    lines = log.read_text(errors="replace").strip().splitlines()
     return lines[-1][:300] if lines else "it wrote no log"

@@ -90,5 +90,4 @@ def wait_until(what: str, is_true: Callable[[], bool], timeout_s: float, lab: La
         if is_true():
             return
         processes.require(lab, process)
-    log = lab.state / "logs" / f"{process}.log"
-    raise LabError(f"{what} is missing after {timeout_s:.0f} s", f"Its log is {log}.")
+    raise LabError(f"{what} is missing after {timeout_s:.0f} s", processes.where_to_look(lab, process))

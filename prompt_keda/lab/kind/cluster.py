@@ -15,16 +15,16 @@ from prompt_keda.core.event import Observer
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.untrusted import one_line
 from prompt_keda.lab import contents, packages, place, processes, provider, services
-from prompt_keda.lab.commands import Children, run
+from prompt_keda.lab.commands import Children, named, run
 from prompt_keda.lab.go_builds import KIND, GoModule
 from prompt_keda.lab.kind import config
-from prompt_keda.lab.native import is_ready
+from prompt_keda.lab.native import find_trouble, is_ready
 from prompt_keda.lab.provider import Infrastructure
 from prompt_keda.lab.settings import Lab
 
 MANIFESTS, AWAY = "/etc/kubernetes/manifests", "/etc/kubernetes"
 STATIC_PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-CREATE_S = 300
+CREATE_S, API_SERVER_S = 300, 90
 TROUBLES = {
     "too many open files": "Raise the limits: sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288.",
     "could not find a log line that matches": "The node's systemd did not come up: look at fs.inotify.* and the cgroups.",
@@ -33,6 +33,9 @@ TROUBLES = {
     "o space left on device": "Make room, or point XDG_STATE_HOME to a disk that has it.",
 }
 """Words in what kind says → what to do. The first two stand in kind's own list of known issues; the others were seen."""
+
+OUTPUT = "Command Output: "
+"""How kind's line on what a command said begins."""
 
 
 class KindEngine(Protocol):
@@ -137,7 +140,8 @@ class KindProvider:
             )  # what an interrupted creation has left
             self._kind(infrastructure, "create", "cluster", f"--config={file}", f"--image={image}")
             pid = int(run([*docker, "inspect", "-f", "{{.State.Pid}}", name]))
-            processes.adopt(lab, processes.NODE, pid)
+            look = f"Look at {lab.state / 'logs' / 'kind.log'}, and: {' '.join(named([*docker, 'logs', name]))}"
+            processes.adopt(lab, processes.NODE, pid, look)
         within = [*docker, "exec", name]
         for part in STATIC_PODS:
             here, away = f"{MANIFESTS}/{part}.yaml", f"{AWAY}/{part}.yaml"
@@ -146,7 +150,7 @@ class KindProvider:
         systemctl = [*within, "systemctl"]
         processes.supervise(lab, "kubelet", [*systemctl, "stop", "kubelet"], [*systemctl, "start", "kubelet"])
         engine.prepare_node(lab, infrastructure.address)
-        services.wait_until("the API server", lambda: is_ready(lab), 90, lab, processes.NODE)
+        _wait_for_api_server(lab)
         argv = ["rollout", "status", "deployment/coredns", "-n", "kube-system", "--timeout=120s"]
         contents.kubectl(lab, argv, timeout_s=130)
 
@@ -171,6 +175,14 @@ class KindProvider:
             raise LabError(f"kind {arguments[0]}: {what}", f"{fix} Its log is {file}.".lstrip())
 
 
+def _wait_for_api_server(lab: Lab) -> None:
+    """Wait until it is ready. Raises `LabError` when it does not become so, with what kubectl says of it."""
+    try:
+        services.wait_until("the API server", lambda: is_ready(lab), API_SERVER_S, lab, processes.NODE)
+    except LabError as error:
+        raise LabError(f"{error.what}: {find_trouble(lab)}", error.fix) from error
+
+
 def explain(log: str) -> tuple[str, str]:
     """Return the last error in kind's log, and what to do about it; empty where that is not known.
 
@@ -182,5 +194,7 @@ def explain(log: str) -> tuple[str, str]:
     fix = next((fix for words, fix in TROUBLES.items() if any(words in line for line in last)), "")
     if not errors:
         return "failed", fix
-    message = next((line.removeprefix("Command Output: ") for line in last[1:] if "rror" in line), last[0])
-    return one_line(message)[:300], fix
+    tries = (
+        [line for line in last[1:] if "rror" in line] + [line for line in last[1:] if line.startswith(OUTPUT)] + last
+    )
+    return one_line(tries[0].removeprefix(OUTPUT))[:300], fix

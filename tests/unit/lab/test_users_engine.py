@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from prompt_keda.core.errors import LabError, Refusal
-from prompt_keda.lab import engines, images, packages, place, processes, users_engine
+from prompt_keda.lab import commands, engines, images, packages, place, processes, users_engine
 from prompt_keda.lab.kind import in_users_engine
 from prompt_keda.lab.settings import Lab
 
@@ -153,6 +153,19 @@ def test_an_engines_error_names_the_engine(lab, program, tmp_path, monkeypatch):
     monkeypatch.setenv("CONTAINER_CONNECTION", "other")
     with pytest.raises(LabError, match=f"^{program} images --quiet .*: broken$"):
         users_engine.with_this_machines_programs(lab)
+
+
+def test_a_slow_engine_is_named(lab, program, tmp_path, monkeypatch):
+    """And what Docker says below an error, where to read of its command, is not taken for the error."""
+    (tmp_path / program).write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(LabError, match=f"^{program} did not end within 0 s$"):
+        commands.run([*users_engine.docker(lab), "load"], timeout_s=0.1)
+    said = "docker: Error response from daemon: no.\\nSee '"
+    (tmp_path / program).write_text(f'#!/bin/sh\nprintf "{said}docker run --help\'.\\n" >&2; exit 125\n')
+    with pytest.raises(LabError, match=r"exit code 125: docker: Error response from daemon: no\.$"):
+        commands.run([*users_engine.docker(lab), "load"])
 
 
 def test_anothers_network_of_that_name_is_refused_and_left(lab, engine):

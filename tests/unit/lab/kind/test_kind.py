@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.core.errors import Refusal
+from prompt_keda.core.errors import LabError, Refusal
 from prompt_keda.lab import engines, node, place, processes, providers, users_engine
 from prompt_keda.lab.kind import cluster, config, engine, in_users_engine
 from prompt_keda.lab.kind.built import Built
@@ -129,7 +129,7 @@ def test_a_program_of_a_nodes_container_is_found_without_a_cgroup(lab, user):
     providers.keep(lab, providers.choose(lab, "")[0])
     with subprocess.Popen(["sh", "-c", "sleep 60 & wait"], start_new_session=True) as node:
         try:
-            processes.adopt(lab, processes.NODE, node.pid)
+            processes.adopt(lab, processes.NODE, node.pid, "Look there.")
             processes.supervise(lab, "sleep", ["true"], ["true"])
             until_there = time.monotonic() + 5
             while processes.pid_of(lab, "sleep") is None and time.monotonic() < until_there:
@@ -184,6 +184,32 @@ def test_what_a_command_of_kind_said_is_told():
     """Instead of the command, whose words fill the line."""
     log = f'ERROR: failed to create cluster: command "podman run {"--volume=x " * 99}" failed with error: exit status 126\n'
     assert cluster.explain(f"{log}\nCommand Output: Error: no such network\n") == ("Error: no such network", "")
+    said = "Command Output: unknown flag: --cgroupns\nSee 'docker run --help'.\n"
+    assert cluster.explain(f"{log}\n{said}") == ("unknown flag: --cgroupns", "")
+    said = "Command Output: I1130 09:00:00 loading configuration\nerror execution phase preflight: x\n"
+    assert cluster.explain(f"{log}\n{said}")[0] == "error execution phase preflight: x"
+
+
+def test_an_api_server_that_does_not_come_is_told_by_what_there_is(lab, monkeypatch):
+    """kubectl's last words; kind's log and the node's, since the stack has none of the node itself."""
+    monkeypatch.setattr(cluster, "API_SERVER_S", 0)
+    kubectl = Path(lab.program("kubectl"))
+    kubectl.parent.mkdir(parents=True)
+    kubectl.write_text("#!/bin/sh\necho 'Error from server: etcd is away' >&2; exit 1\n")
+    kubectl.chmod(0o755)
+    look = "Look at kind.log, and: docker logs probe-control-plane"
+    processes.adopt(lab, processes.NODE, os.getpid(), look)
+    with pytest.raises(LabError) as failed:
+        cluster._wait_for_api_server(lab)
+    assert failed.value.what == "the API server is missing after 0 s: Error from server: etcd is away"
+    assert failed.value.fix == look
+    processes.adopt(lab, processes.NODE, 0, look)
+    monkeypatch.setattr(cluster, "API_SERVER_S", 5)
+    with pytest.raises(
+        LabError, match=r"^node of the local stack has ended: Error from server: etcd is away$"
+    ) as failed:
+        cluster._wait_for_api_server(lab)
+    assert failed.value.fix == look
 
 
 def test_an_unknown_error_of_kind_is_told_as_it_is():
