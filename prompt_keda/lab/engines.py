@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ from prompt_keda.core.untrusted import one_line
 MEMORY_BYTES = 4 * 1024**3
 """What compiles takes most of it: two compilers with 2 GiB each at most (`go_builds`)."""
 ANSWER_S = 10
+OLDEST_DOCKER = (20, 10)
+"""It was the first with ``--cgroupns``, which kind and a stack in a container need."""
 ROOTS_DOCKER, ROOTS_PODMAN = Path("/var/run/docker.sock"), Path("/run/podman/podman.sock")
 """Where a rootful one listens, once root has started its service."""
 PAGE = "docs/kind.md, In a container"
@@ -41,6 +44,10 @@ class Engine:
         Why kind can make no cluster in it whose servers are processes of this machine; empty: it can.
     program
         ``docker`` or ``podman``.
+    cgroup_version
+        ``1`` or ``2``; empty: it does not say.
+    data_root
+        The folder in which it keeps images and containers; empty: it does not say.
     """
 
     name: str
@@ -48,6 +55,8 @@ class Engine:
     host: str = ""
     unfit: str = ""
     program: str = "docker"
+    cgroup_version: str = ""
+    data_root: str = ""
 
 
 def advice(by_kind: bool = False) -> str:
@@ -114,13 +123,23 @@ def _docker() -> Engine:
         )
     is_desktop = "Docker Desktop" in str(info.get("OperatingSystem"))
     host = host or _endpoint()
-    unfit = _unfit(host, is_desktop)
+    data_root = str(info.get("DockerRootDir", ""))
+    unfit = _unfit(host, info.get("KernelVersion"), is_desktop) or (_SNAP if data_root.startswith("/var/snap/") else "")
     server = _ask(*docker, "version", "--format", "{{json .Server}}")[0]
     if any(part.get("Name") == "Podman Engine" for part in server.get("Components") or []):
         unfit = (
             f"podman answers there, which takes its own program: put podman on the PATH, and set CONTAINER_HOST={host}"
         )
-    return Engine(name, _memory(info.get("MemTotal"), is_desktop), host, unfit)
+    elif _is_older(str(info["ServerVersion"])):
+        return Engine(name, "it is older than 20.10, and knows no --cgroupns: install a newer Docker.")
+    memory = _memory(info.get("MemTotal"), is_desktop)
+    return Engine(name, memory, host, unfit, cgroup_version=str(info.get("CgroupVersion", "")), data_root=data_root)
+
+
+def _is_older(version: str) -> bool:
+    """Return whether this Docker is older than `OLDEST_DOCKER`; one that does not say its version is not."""
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) < OLDEST_DOCKER
 
 
 def _has_option(info: dict[str, Any], name: str) -> bool:
@@ -133,16 +152,22 @@ def _endpoint() -> str:
     return str(_ask(*argv)[0].get("Host", ""))
 
 
-def _unfit(host: str, is_desktop: bool) -> str:
+def _unfit(host: str, kernel: Any, is_desktop: bool = False) -> str:
+    """Return why its containers do not reach servers of this machine; the kernel is the one that it runs with."""
     if is_desktop:
-        return "its containers run in a machine of their own, which does not reach servers of this one at a network's gateway"
+        return f"its containers run in a machine of their own, {_NO_WAY}"
     if not host.startswith("unix://"):
         return f"it is reached by {one_line(host)[:80] or 'an unknown way'}, and has to run its containers on this very machine"
+    if kernel and kernel != platform.release():  # as with Colima, Rancher Desktop or Lima, whose socket is here
+        theirs = one_line(str(kernel))[:80]
+        return (
+            f"its containers run in a machine of their own (kernel {theirs}, and {platform.release()} here), {_NO_WAY}"
+        )
     return ""
 
 
-def _unfit_podman(host: str) -> str:
-    return _unfit(host, False) if host else "it is reached by an unknown way: name its socket by CONTAINER_HOST"
+def _unfit_podman(host: str, kernel: Any) -> str:
+    return _unfit(host, kernel) if host else "it is reached by an unknown way: name its socket by CONTAINER_HOST"
 
 
 def _no_answer(error: str) -> str:
@@ -166,7 +191,12 @@ def _podman() -> Engine:
     name = f"podman {one_line(str(info.get('version', {}).get('Version', '')))}".strip()
     if _is_rootless(info):
         return Engine(name, _rootless_podman("cpu" in (about.get("cgroupControllers") or [])), program="podman")
-    return Engine(name, _memory(about.get("memTotal"), False), host, _unfit_podman(host), "podman")
+    memory, unfit = _memory(about.get("memTotal"), False), _unfit_podman(host, about.get("kernel"))
+    version, data_root = (
+        str(about.get("cgroupVersion", "")).lstrip("v"),
+        str(info.get("store", {}).get("graphRoot", "")),
+    )
+    return Engine(name, memory, host, unfit, "podman", version, data_root)
 
 
 def _is_rootless(info: dict[str, Any]) -> bool:
@@ -215,6 +245,11 @@ def _ask(*argv: str) -> tuple[dict[str, Any], str]:
     return info if isinstance(info, dict) else {}, message
 
 
+_NO_WAY = "which does not reach servers of this one at a network's gateway"
+_SNAP = (
+    "as a snap it may not enter the hidden folders of a home, where the stack's files are (canonical/docker-snap, issue 334):"
+    " take Docker's own packages in place of it (snap remove docker; docs.docker.com/engine/install)"
+)
 _RIGHT_TO_DOCKER = "Let root do usermod -aG docker YOU (as much as root), and log in again: then no root is needed."
 _GIVE = f"chown YOU {ROOTS_PODMAN.parent} {ROOTS_PODMAN}"
 _RIGHT_TO_PODMAN = f"Let root give you its socket (as much as root): {_GIVE}. Then no root is needed."

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 
 import pytest
@@ -27,6 +28,9 @@ ROOTFUL = {
     "MemoryLimit": True,
     "CPUShares": True,
     "PidsLimit": True,
+    "CgroupVersion": "1",
+    "DockerRootDir": "/var/lib/docker",
+    "KernelVersion": platform.release(),
 }
 NOT_RUNNING = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
 NO_RIGHT = (
@@ -39,8 +43,11 @@ PODMAN = {
     "host": {
         "cgroupControllers": ["cpuset", "cpu", "cpuacct", "blkio", "memory", "devices", "freezer", "pids"],
         "memTotal": 25276510208,
+        "cgroupVersion": "v1",
+        "kernel": platform.release(),
         "security": {"rootless": False},
     },
+    "store": {"graphRoot": "/var/lib/containers/storage"},
     "version": {"Version": "4.3.1"},
 }
 ROOTS_PODMAN = {**PODMAN, "host": {**PODMAN["host"], "serviceIsRemote": True}}
@@ -101,6 +108,11 @@ DOCKER = {
     "Windows containers": (ROOTFUL | {"OSType": "windows"}, "switch it to Linux containers"),
     "a small Docker Desktop": (DESKTOP, "1.9 GiB of memory, and the build needs 4: raise it in its settings"),
     "a small machine": (ROOTFUL | {"MemTotal": 2085298176}, "1.9 GiB of memory, .* this machine has no more"),
+    "too old": (
+        ROOTFUL | {"ServerVersion": "19.03.15"},
+        r"older than 20\.10, and knows no --cgroupns: install a newer",
+    ),
+    "no number": (ROOTFUL | {"ServerVersion": "dev"}, "^Docker dev can run it"),
     "words that forge lines": ({"ServerErrors": ["a\n\x1b[31mb"]}, "^[^\n\x1b]*$"),
 }
 
@@ -205,6 +217,16 @@ UNFIT = {
         "unix:///home/me/.docker/desktop/docker.sock",
         "in a container .* without root it cannot: its containers run in a machine of their own",
     ),
+    "another kernel": (
+        ROOTFUL | {"KernelVersion": "6.8.0-lima"},
+        "unix:///home/me/.lima/docker.sock",
+        r"in a machine of their own \(kernel 6\.8\.0-lima, and .* here\)",
+    ),
+    "a snap": (
+        ROOTFUL | {"DockerRootDir": "/var/snap/docker/common/var-lib-docker"},
+        "unix:///var/run/docker.sock",
+        "as a snap it may not enter the hidden folders of a home, .*snap remove docker",
+    ),
     "rootless": (ROOTLESS, "unix:///run/user/1000/docker.sock", "it runs rootless"),
     "not running": ({"ServerErrors": [NOT_RUNNING]}, "unix:///var/run/docker.sock", "it does not run: start"),
 }
@@ -221,13 +243,29 @@ def test_an_engine_that_kind_cannot_use_without_root_is_not_taken(has, case):
     assert re.search(words, refused.value.fix), refused.value.fix
 
 
+def docker(host):
+    return engines.Engine("Docker 20.10.24+dfsg1", host=host, cgroup_version="1", data_root="/var/lib/docker")
+
+
+def podman(host):
+    where = {"cgroup_version": "1", "data_root": "/var/lib/containers/storage"}
+    return engines.Engine("podman 4.3.1", host=host, program="podman", **where)
+
+
+def test_a_podman_of_another_machine_is_not_taken(has, monkeypatch):
+    """Its kernel is another one, though its socket is here."""
+    has("podman", ROOTS_PODMAN | {"host": {**ROOTS_PODMAN["host"], "kernel": "6.8.0-lima"}})
+    monkeypatch.setenv("CONTAINER_HOST", "unix:///run/mine.sock")
+    assert engines.find_for_kind() is None and "in a machine of their own" in engines.advice(by_kind=True)
+
+
 def test_a_rootful_podman_is_taken_with_where_it_listens(has, monkeypatch):
     """Which is told by the user's variable alone: whoever is led there by a connection is told to name it."""
     has("podman", ROOTS_PODMAN)
     assert engines.find_for_kind() is None
     assert engines.advice(by_kind=True).endswith("it is reached by an unknown way: name its socket by CONTAINER_HOST.")
     monkeypatch.setenv("CONTAINER_HOST", "unix:///run/mine.sock")
-    assert engines.find_for_kind() == engines.Engine("podman 4.3.1", host="unix:///run/mine.sock", program="podman")
+    assert engines.find_for_kind() == podman("unix:///run/mine.sock")
     assert engines.advice(by_kind=True) == "podman 4.3.1 can run it without root: --provider kind."
 
 
@@ -243,7 +281,7 @@ def test_roots_podman_is_taken_where_the_users_own_is_rootless(has, monkeypatch,
     monkeypatch.setattr(engines, "ROOTS_PODMAN", socket)
     assert engines.find_for_kind() is None
     socket.touch()
-    assert engines.find_for_kind() == engines.Engine("podman 4.3.1", host=f"unix://{socket}", program="podman")
+    assert engines.find_for_kind() == podman(f"unix://{socket}")
 
 
 def test_roots_docker_is_taken_where_the_users_own_is_rootless(has, tmp_path):
@@ -255,7 +293,7 @@ def test_roots_docker_is_taken_where_the_users_own_is_rootless(has, tmp_path):
     assert engines.find_for_kind() is None
     socket = tmp_path / "docker.sock"
     socket.touch()
-    assert engines.find_for_kind() == engines.Engine("Docker 20.10.24+dfsg1", host=f"unix://{socket}")
+    assert engines.find_for_kind() == docker(f"unix://{socket}")
 
 
 @pytest.mark.parametrize(
@@ -293,4 +331,4 @@ def test_podman_is_taken_where_docker_runs_but_does_not_fit(has, monkeypatch):
 def test_a_rootful_docker_of_this_machine_is_taken_with_where_it_listens(has):
     """The user's context may lead elsewhere later: the stack keeps this."""
     has("docker", ROOTFUL, host="unix:///run/mine.sock")
-    assert engines.find_for_kind() == engines.Engine("Docker 20.10.24+dfsg1", host="unix:///run/mine.sock")
+    assert engines.find_for_kind() == docker("unix:///run/mine.sock")
