@@ -23,6 +23,9 @@ MEMORY_BYTES = 4 * 1024**3
 ANSWER_S = 10
 OLDEST_DOCKER = (20, 10)
 """It was the first with ``--cgroupns``, which kind and a stack in a container need."""
+OLD_CGROUPS = "1"
+"""The version of cgroups on which a pulled node does not start."""
+UNIFIED = "boot with systemd.unified_cgroup_hierarchy=1"
 ROOTS_DOCKER, ROOTS_PODMAN = Path("/var/run/docker.sock"), Path("/run/podman/podman.sock")
 """Where a rootful one listens, once root has started its service."""
 PAGE = "docs/kind.md, In a container"

@@ -90,14 +90,21 @@ def _is_debian() -> None:
     if _find_debian() < DEBIAN_VERSION:
         system = _os_release().get("PRETTY_NAME", "another system")
         what = f"the local stack takes its packages from {wanted}, and this is {system}"
-        pulled = (
-            f" Or let it be pulled: have a way to docker.io, or set {image_list.MIRROR}, and not {image_list.IMAGES}=built."
-            if os.geteuid()
-            else ""
-        )
-        raise Refusal(what, f"Use {wanted}.{pulled} {engines.advice()}")
+        raise Refusal(what, f"Use {wanted}.{_or_pull()} {engines.advice()}")
     if shutil.which("apt-get") is None:
         raise Refusal("the local stack installs packages with apt-get, which is not here", f"Use {wanted}.")
+
+
+def _or_pull() -> str:
+    """Return what lets the images, and with them Debian's packages, be pulled; empty for root."""
+    if os.geteuid() == 0:
+        return ""
+    engine = engines.find_for_kind()
+    if engine and engine.cgroup_version == engines.OLD_CGROUPS:
+        return f" Or {engines.UNIFIED}: on cgroup version 2 the node can be pulled, and Debian's packages with it."
+    return (
+        f" Or let it be pulled: have a way to docker.io, or set {image_list.MIRROR}, and not {image_list.IMAGES}=built."
+    )
 
 
 def _has_plain_paths() -> None:

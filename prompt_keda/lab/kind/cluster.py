@@ -14,8 +14,9 @@ from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Observer
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.untrusted import one_line
-from prompt_keda.lab import contents, packages, place, processes, provider, services
+from prompt_keda.lab import contents, image_list, packages, place, processes, provider, services
 from prompt_keda.lab.commands import Children, named, run
+from prompt_keda.lab.engines import UNIFIED
 from prompt_keda.lab.go_builds import KIND, GoModule
 from prompt_keda.lab.kind import config
 from prompt_keda.lab.native import find_trouble, is_ready
@@ -25,15 +26,17 @@ from prompt_keda.lab.settings import Lab
 MANIFESTS, AWAY = "/etc/kubernetes/manifests", "/etc/kubernetes"
 STATIC_PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 CREATE_S, API_SERVER_S = 300, 90
+_ON_OLD_CGROUPS = f"On cgroup version 1 take the built image ({image_list.IMAGES}=built), or {UNIFIED}."
 TROUBLES = {
     "too many open files": "Raise the limits: sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288.",
-    "could not find a log line that matches": "The node's systemd did not come up: look at fs.inotify.* and the cgroups.",
+    "could not find a log line that matches": f"The node's systemd did not come up: look at fs.inotify.*. {_ON_OLD_CGROUPS}",
+    "is not running": f"The node has ended at once. {_ON_OLD_CGROUPS}",
     "host using cgroup v1": "This Kubernetes wants cgroup version 2; the stack's own node image does not ask for it.",
     "unable to apply caps": "This machine refuses privileged containers: a capability that root has elsewhere is missing.",
     "o space left on device": "Make room, or point XDG_STATE_HOME to a disk that has it.",
 }
-"""Words in what kind says → what to do. The first two stand in kind's own list of known issues; the others were seen."""
-
+"""Words in what kind says → what to do. The first two stand in kind's own list of known issues; the third
+was not seen, but is what engines say; the others were seen."""
 OUTPUT = "Command Output: "
 """How kind's line on what a command said begins."""
 

@@ -8,6 +8,7 @@ import httpx
 
 from prompt_keda.clients.http.failures import find_reason
 from prompt_keda.lab import engines, image_list, pulling, users_engine
+from prompt_keda.lab.engines import OLD_CGROUPS
 from prompt_keda.lab.kind import built
 from prompt_keda.lab.kind.built import Built
 from prompt_keda.lab.kind.cluster import Images
@@ -18,6 +19,8 @@ ANSWER_S = 5
 
 def choose() -> tuple[Images, str]:
     """Return where the images come from, and why: what the variables name, else pulled where it can be.
+
+    kind's node has a systemd that does not start on cgroup version 1 (from 256 on, by its NEWS); the built one's does.
 
     Raises
     ------
@@ -31,9 +34,12 @@ def choose() -> tuple[Images, str]:
     pulled, node = Pulled(images, mirror), images[image_list.NODE]
     if wanted:
         return pulled, f"${image_list.IMAGES} names it"
+    engine = engines.find_for_kind()
+    if engine and engine.cgroup_version == OLD_CGROUPS:
+        return Built(), "this machine has cgroup version 1, which the node that would be pulled refuses"
     if mirror:
         return pulled, f"${image_list.MIRROR} is set"
-    if (engine := engines.find_for_kind()) and pulling.is_here(_asked(engine), node.reference()):
+    if engine and pulling.is_here(_asked(engine), node.reference()):
         return pulled, "the engine has the node's image"
     if built.is_in_cache():
         return Built(), "the cache has the node's image"

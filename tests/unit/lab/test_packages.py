@@ -142,4 +142,9 @@ def test_another_linux_is_refused_where_debian_is_not_pulled(monkeypatch):
     with pytest.raises(Refusal, match="this is Fedora Linux 44") as refused:
         requirements.check(needs_root=False)
     assert "have a way to docker.io, or set PROMPT_KEDA_LAB_MIRROR" in refused.value.fix
+    old = engines.Engine("Docker 28", host="unix:///x", cgroup_version="1")
+    monkeypatch.setattr(engines, "find_for_kind", lambda: old)
+    with pytest.raises(Refusal, match="this is Fedora Linux 44") as refused:
+        requirements.check(needs_root=False)
+    assert "boot with systemd.unified_cgroup_hierarchy=1" in refused.value.fix
     requirements.check(needs_root=False, brings=frozenset({image_list.DEBIAN}))

@@ -189,6 +189,18 @@ def test_who_has_built_it_goes_on_with_that(machine):
     assert ways.choose()[0].name == "pulled"
 
 
+def test_nothing_is_pulled_on_cgroup_version_1_unless_a_list_is_named(machine, monkeypatch):
+    """The systemd of kind's node does not start there: not by a mirror, and not where the engine has the image."""
+    old = engines.Engine("Docker 28", host="unix:///x", cgroup_version="1")
+    monkeypatch.setattr(engines, "find_for_kind", lambda: old)
+    monkeypatch.setenv(image_list.MIRROR, "mirror.example")
+    machine.has_image = True
+    images, why = ways.choose()
+    assert images.name == "built" and "cgroup version 1" in why
+    monkeypatch.setenv(image_list.IMAGES, "pulled")
+    assert ways.choose()[0].name == "pulled"
+
+
 @pytest.mark.parametrize(("program", "variable"), [("docker", "DOCKER_HOST"), ("podman", "CONTAINER_HOST")])
 def test_the_engine_that_kind_would_use_is_asked(machine, monkeypatch, program, variable):
     """Docker or podman, each where it listens, by its own program."""

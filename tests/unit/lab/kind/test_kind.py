@@ -164,6 +164,11 @@ ERRORS = {
         "ERROR: failed to create cluster: failed to init node\nkubelet is configured to not run on a host using cgroup v1",
         "cgroup version 2",
     ),
+    "a systemd that refuses cgroup 1": (
+        'ERROR: failed to create cluster: command "docker exec --privileged x" failed with error: exit status 1\n'
+        "Command Output: Error response from daemon: Container 5c1f is not running",
+        "PROMPT_KEDA_LAB_IMAGES=built",
+    ),
     "privileged": (
         "ERROR: failed to create cluster: OCI runtime create failed: unable to apply caps: operation not permitted",
         "refuses privileged containers",
@@ -177,7 +182,7 @@ def test_an_error_of_kind_leads_to_what_to_do(case):
     """What kind says of an earlier try is not meant."""
     log, fix = ERRORS[case]
     what, to_do = cluster.explain(f"ERROR: earlier: no space left on device\nCreating cluster\n{log}\n")
-    assert fix in to_do and what.startswith("ERROR: failed to create cluster")
+    assert fix in to_do and what.startswith(("ERROR: failed to create cluster", "Error response from daemon"))
 
 
 def test_what_a_command_of_kind_said_is_told():
