@@ -19,6 +19,8 @@ BUILD_BYTES = 8 * 1024**3
 """Go's module and build caches, the programs and a running stack; measured: 6.5 GB."""
 RUN_BYTES = 2 * 1024**3
 """What a running stack and its images take once all programs are built, with room to spare."""
+ENGINE_BYTES = 3 * 1024**3
+"""What images and containers of a stack take in the user's engine."""
 DEBIAN_VERSION = 12
 
 
@@ -69,6 +71,23 @@ def _has_engine() -> None:
         what = "without root the local stack needs a container engine that kind can use"
         sudo = " Or run it with sudo: root on Debian needs none." if _find_debian() >= DEBIAN_VERSION else ""
         raise Refusal(what, f"{engines.advice(by_kind=True)}{sudo}")
+
+
+def _has_room_in_engine() -> None:
+    """Look at the disk of the engine's images, which is this machine's, where this user may."""
+    engine = engines.find_for_kind()
+    if engine is None or not engine.data_root:
+        return
+    try:
+        free = shutil.disk_usage(engine.data_root).free
+    except OSError:  # in a folder that only root enters
+        return
+    if free < ENGINE_BYTES:
+        folder, wanted = one_line(engine.data_root), ENGINE_BYTES // 1024**3
+        raise Refusal(
+            f"{engine.name} has {free / 1024**3:.1f} GiB free in {folder}; the local stack needs {wanted} GiB there",
+            f"Make room: {engine.program} system df shows what takes it, {engine.program} system prune removes what nothing uses.",
+        )
 
 
 def _os_release() -> dict[str, str]:
@@ -178,5 +197,12 @@ REQUIREMENTS: tuple[Callable[[], None], ...] = (
     _can_make_network_namespaces,
     _has_bridge_filter,
 )
-REQUIREMENTS_OF_USERS = (_has_known_architecture, _has_plain_paths, _has_engine, _is_debian, _has_go)
+REQUIREMENTS_OF_USERS = (
+    _has_known_architecture,
+    _has_plain_paths,
+    _has_engine,
+    _has_room_in_engine,
+    _is_debian,
+    _has_go,
+)
 COMES_ALONG = {image_list.GO: _has_go, image_list.DEBIAN: _is_debian}

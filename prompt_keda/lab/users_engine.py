@@ -31,6 +31,7 @@ OWNER = "prompt-keda.stack"
 NODE_OF = "io.x-k8s.kind.cluster"
 """kind's label of a node: its cluster."""
 END_S = 30
+MAKE_ROOM = "Make room where the engine keeps its images: docker system df (or podman system df) shows what takes it."
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ def _ensure_shell(lab: Lab) -> None:
     if not run([*docker(lab), "images", "--quiet", SHELL]).strip():
         image = images.ImageContents("shell", "1", {}, (), links=MERGED)
         layer = images.build(image, cache_home() / "prompt-keda" / "images").layer
-        run([*docker(lab), "import", str(layer), SHELL])
+        run([*docker(lab), "import", str(layer), SHELL], fix=f"Is its disk full? {MAKE_ROOM}")
 
 
 def network(lab: Lab) -> str:

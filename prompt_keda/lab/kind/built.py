@@ -47,7 +47,11 @@ class Built:
         lab.link_programs(infrastructure.folder_of(KUBE_NODE) / "kube")
         docker = engine.docker(lab)
         if not run([*docker, "images", "-q", image]).strip():
-            run([*docker, "load", "-q", "-i", str(archive)], timeout_s=LOAD_S)
+            run(
+                [*docker, "load", "-q", "-i", str(archive)],
+                timeout_s=LOAD_S,
+                fix=f"Is its disk full? {engine.MAKE_ROOM}",
+            )
         return image
 
     def _ensure_archive(self, infrastructure: Infrastructure, engine: KindEngine) -> tuple[str, Path]:

@@ -33,7 +33,6 @@ TROUBLES = {
     "is not running": f"The node has ended at once. {_ON_OLD_CGROUPS}",
     "host using cgroup v1": "This Kubernetes wants cgroup version 2; the stack's own node image does not ask for it.",
     "unable to apply caps": "This machine refuses privileged containers: a capability that root has elsewhere is missing.",
-    "o space left on device": "Make room, or point XDG_STATE_HOME to a disk that has it.",
 }
 """Words in what kind says → what to do. The first two stand in kind's own list of known issues; the third
 was not seen, but is what engines say; the others were seen."""
@@ -47,6 +46,8 @@ class KindEngine(Protocol):
     CAPABILITIES: frozenset[str]
     """What a provider is able to do with it."""
     NEEDS_ROOT: bool
+    MAKE_ROOM: str
+    """A sentence: what to do where its disk is full."""
 
     def start(self, lab: Lab, observer: Observer, children: Children) -> None:
         """Start it if it is the stack's own, and wait until it answers. Idempotent: yes. Raises `LabError` when it does not."""
@@ -174,7 +175,7 @@ class KindProvider:
             except subprocess.TimeoutExpired as error:
                 raise LabError(f"kind did not end within {CREATE_S} s", f"Its log is {file}.") from error
         if code:
-            what, fix = explain(file.read_text(errors="replace"))
+            what, fix = explain(file.read_text(errors="replace"), self.engine.MAKE_ROOM)
             raise LabError(f"kind {arguments[0]}: {what}", f"{fix} Its log is {file}.".lstrip())
 
 
@@ -186,15 +187,21 @@ def _wait_for_api_server(lab: Lab) -> None:
         raise LabError(f"{error.what}: {find_trouble(lab)}", error.fix) from error
 
 
-def explain(log: str) -> tuple[str, str]:
+def explain(log: str, make_room: str) -> tuple[str, str]:
     """Return the last error in kind's log, and what to do about it; empty where that is not known.
 
     Where a command failed that is its own error: kind's line is the command itself, which is long.
+
+    Parameters
+    ----------
+    make_room
+        What to do where the engine's disk is full.
     """
     lines = log.splitlines()
     errors = [number for number, line in enumerate(lines) if line.startswith("ERROR")]
     last = lines[errors[-1] :] if errors else lines[-20:]
-    fix = next((fix for words, fix in TROUBLES.items() if any(words in line for line in last)), "")
+    troubles = {**TROUBLES, "o space left on device": make_room}
+    fix = next((fix for words, fix in troubles.items() if any(words in line for line in last)), "")
     if not errors:
         return "failed", fix
     tries = (

@@ -15,6 +15,7 @@ from prompt_keda.lab.settings import PORTS, Lab, cache_home
 
 CAPABILITIES = frozenset({provider.HOST_PROCESSES, provider.CONTROL_PLANE})
 NEEDS_ROOT = False
+MAKE_ROOM = users_engine.MAKE_ROOM
 CONNECT = "exec 3<>/dev/tcp/$0/$1"
 """For bash: it opens a connection."""
 

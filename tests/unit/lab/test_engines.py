@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -241,6 +242,25 @@ def test_an_engine_that_kind_cannot_use_without_root_is_not_taken(has, case):
     with pytest.raises(Refusal, match="needs a container engine that kind can use") as refused:
         requirements._has_engine()
     assert re.search(words, refused.value.fix), refused.value.fix
+
+
+@pytest.mark.parametrize("program", ["docker", "podman"])
+def test_a_full_disk_of_the_engine_is_refused(has, monkeypatch, program):
+    """Which is another than the home's; where nobody may look, and where the engine does not say, it is not."""
+    answer, where = {"docker": (ROOTFUL, "/var/lib/docker"), "podman": (ROOTS_PODMAN, "/var/lib/containers/storage")}[
+        program
+    ]
+    has(program, answer)
+    monkeypatch.setenv("CONTAINER_HOST", "unix:///run/mine.sock")
+    free = {where: 2.9}
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free[path] * 1024**3))
+    with pytest.raises(Refusal, match=rf"has 2\.9 GiB free in {where}; .* needs 3 GiB there") as refused:
+        requirements._has_room_in_engine()
+    assert f"{program} system df" in refused.value.fix
+    free[where] = 3
+    requirements._has_room_in_engine()
+    monkeypatch.setattr("shutil.disk_usage", lambda path: os.stat("/absent"))
+    requirements._has_room_in_engine()
 
 
 def docker(host):

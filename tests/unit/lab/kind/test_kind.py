@@ -173,26 +173,37 @@ ERRORS = {
         "ERROR: failed to create cluster: OCI runtime create failed: unable to apply caps: operation not permitted",
         "refuses privileged containers",
     ),
-    "disk": ("ERROR: failed to create cluster: write /x: no space left on device", "Make room"),
+    "disk": ("ERROR: failed to create cluster: write /x: no space left on device", "docker system df"),
 }
+
+
+def explained(log):
+    return cluster.explain(log, in_users_engine.MAKE_ROOM)
 
 
 @pytest.mark.parametrize("case", ERRORS)
 def test_an_error_of_kind_leads_to_what_to_do(case):
     """What kind says of an earlier try is not meant."""
     log, fix = ERRORS[case]
-    what, to_do = cluster.explain(f"ERROR: earlier: no space left on device\nCreating cluster\n{log}\n")
+    what, to_do = explained(f"ERROR: earlier: no space left on device\nCreating cluster\n{log}\n")
     assert fix in to_do and what.startswith(("ERROR: failed to create cluster", "Error response from daemon"))
+
+
+def test_a_full_disk_is_the_engines():
+    """The stack's own engine keeps all in the stack's folder; a user's keeps it elsewhere."""
+    log = ERRORS["disk"][0]
+    assert "XDG_STATE_HOME" in cluster.explain(log, engine.MAKE_ROOM)[1]
+    assert "XDG_STATE_HOME" not in explained(log)[1]
 
 
 def test_what_a_command_of_kind_said_is_told():
     """Instead of the command, whose words fill the line."""
     log = f'ERROR: failed to create cluster: command "podman run {"--volume=x " * 99}" failed with error: exit status 126\n'
-    assert cluster.explain(f"{log}\nCommand Output: Error: no such network\n") == ("Error: no such network", "")
+    assert explained(f"{log}\nCommand Output: Error: no such network\n") == ("Error: no such network", "")
     said = "Command Output: unknown flag: --cgroupns\nSee 'docker run --help'.\n"
-    assert cluster.explain(f"{log}\n{said}") == ("unknown flag: --cgroupns", "")
+    assert explained(f"{log}\n{said}") == ("unknown flag: --cgroupns", "")
     said = "Command Output: I1130 09:00:00 loading configuration\nerror execution phase preflight: x\n"
-    assert cluster.explain(f"{log}\n{said}")[0] == "error execution phase preflight: x"
+    assert explained(f"{log}\n{said}")[0] == "error execution phase preflight: x"
 
 
 def test_an_api_server_that_does_not_come_is_told_by_what_there_is(lab, monkeypatch):
@@ -219,8 +230,8 @@ def test_an_api_server_that_does_not_come_is_told_by_what_there_is(lab, monkeypa
 
 def test_an_unknown_error_of_kind_is_told_as_it_is():
     """In one line; where it says none, that it failed."""
-    assert cluster.explain("ERROR: \x1b[31mmystery\nmore") == ("ERROR: \ufffd[31mmystery", "")
-    assert cluster.explain("") == ("failed", "")
+    assert explained("ERROR: \x1b[31mmystery\nmore") == ("ERROR: \ufffd[31mmystery", "")
+    assert explained("") == ("failed", "")
 
 
 def test_a_privileged_container_asks_only_for_what_the_machine_has(monkeypatch):
