@@ -7,6 +7,7 @@ them as they do the native stack's.
 from __future__ import annotations
 
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -26,10 +27,14 @@ from prompt_keda.lab.settings import Lab
 MANIFESTS, AWAY = "/etc/kubernetes/manifests", "/etc/kubernetes"
 STATIC_PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 CREATE_S, API_SERVER_S = 300, 90
+SYSCTL = Path("/proc/sys")
+LIMITS = {"fs.inotify.max_user_instances": 512, "fs.inotify.max_user_watches": 524288}
+"""What kind's page of known issues asks for. Less may do: a stack runs on a machine with 128 instances."""
+RAISE = f"sudo sysctl {' '.join(f'{name}={wanted}' for name, wanted in LIMITS.items())}"
 _ON_OLD_CGROUPS = f"On cgroup version 1 take the built image ({image_list.IMAGES}=built), or {UNIFIED}."
 TROUBLES = {
-    "too many open files": "Raise the limits: sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288.",
-    "could not find a log line that matches": f"The node's systemd did not come up: look at fs.inotify.*. {_ON_OLD_CGROUPS}",
+    "too many open files": f"Raise the limits: {RAISE}.",
+    "could not find a log line that matches": f"The node's systemd did not come up. {_ON_OLD_CGROUPS}",
     "is not running": f"The node has ended at once. {_ON_OLD_CGROUPS}",
     "host using cgroup v1": "This Kubernetes wants cgroup version 2; the stack's own node image does not ask for it.",
     "unable to apply caps": "This machine refuses privileged containers: a capability that root has elsewhere is missing.",
@@ -156,7 +161,10 @@ class KindProvider:
         engine.prepare_node(lab, infrastructure.address)
         _wait_for_api_server(lab)
         argv = ["rollout", "status", "deployment/coredns", "-n", "kube-system", "--timeout=120s"]
-        contents.kubectl(lab, argv, timeout_s=130)
+        try:
+            contents.kubectl(lab, argv, timeout_s=130)
+        except LabError as error:
+            raise LabError(error.what, with_limits("./run lab.exec -- kubectl get pods -A shows more.")) from error
 
     def clear(self, lab: Lab) -> None:
         """Take away what the engine has made outside of the stack's folders."""
@@ -176,7 +184,7 @@ class KindProvider:
                 raise LabError(f"kind did not end within {CREATE_S} s", f"Its log is {file}.") from error
         if code:
             what, fix = explain(file.read_text(errors="replace"), self.engine.MAKE_ROOM)
-            raise LabError(f"kind {arguments[0]}: {what}", f"{fix} Its log is {file}.".lstrip())
+            raise LabError(f"kind {arguments[0]}: {what}", f"{with_limits(fix)} Its log is {file}.".lstrip())
 
 
 def _wait_for_api_server(lab: Lab) -> None:
@@ -185,6 +193,18 @@ def _wait_for_api_server(lab: Lab) -> None:
         services.wait_until("the API server", lambda: is_ready(lab), API_SERVER_S, lab, processes.NODE)
     except LabError as error:
         raise LabError(f"{error.what}: {find_trouble(lab)}", error.fix) from error
+
+
+def with_limits(fix: str) -> str:
+    """Return what to do with the limits of inotify that are lower than kind asks for, if any: these show in many ways."""
+    low = []
+    for name, wanted in LIMITS.items():
+        with suppress(OSError, ValueError):
+            has = int((SYSCTL / name.replace(".", "/")).read_text())
+            low += [f"{name} is {has}"] if has < wanted else []
+    if not low or RAISE in fix:
+        return fix
+    return f"{fix} It may also be that {' and '.join(low)}: {RAISE}.".lstrip()
 
 
 def explain(log: str, make_room: str) -> tuple[str, str]:
