@@ -237,6 +237,26 @@ def test_a_read_only_clone_without_its_environment_says_so(mount_namespaces, tmp
     assert done.stderr.splitlines()[-1].startswith(f"run: {tmp_path}/.venv cannot be made: ") and "Copy" in done.stderr
 
 
+@pytest.mark.parametrize("program", ["true", "[ \"$2\" != 'import bcrypt' ]", "false"])
+def test_an_environment_whose_packages_cannot_be_loaded_is_made_anew(tmp_path, program):
+    """It may come from a container with another Python, which starts here as well and finds nothing."""
+    shutil.copy(ROOT / "run", tmp_path / "run")
+    (tmp_path / "requirements.lock").touch()
+    binaries = tmp_path / ".venv" / "bin"
+    binaries.mkdir(parents=True)
+    (binaries.parent / "made-from.lock").touch()
+    (binaries / "python").write_text(f"#!/bin/sh\n{program}\n")
+    (binaries / "python").chmod(0o755)
+    path = tmp_path / "path"
+    path.mkdir()
+    for name in ("bash", "cmp", "dirname", "env", "readlink"):
+        (path / name).symlink_to(shutil.which(name))
+    done = subprocess.run(
+        [tmp_path / "run", "--list"], env={"PATH": str(path)}, capture_output=True, text=True, timeout=60
+    )
+    assert ("Python 3.11 or newer is not on the PATH" in done.stderr) == (program != "true"), done.stderr
+
+
 def test_a_read_only_clone_that_has_its_environment_works(mount_namespaces):
     """Nothing of a look is written into it."""
     done = read_only(ROOT, sys.executable, TASKS, "runbooks")
