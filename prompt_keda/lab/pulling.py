@@ -24,7 +24,7 @@ from prompt_keda.lab.settings import cache_home
 
 PULL_S, COPY_S = 3600, 600
 UNREACHABLE = f"Is there a way to it? A mirror: {MIRROR}=HOST[/PREFIX]. Nothing pulled, but compiled: {IMAGES}=built."
-NO_LOGIN = "Take a mirror without a login: your Docker settings are not read."
+NO_LOGIN = "Take a mirror without a login: your settings of the engine are not read."
 TROUBLES = {
     "manifest unknown": (
         "it is not there under this digest",
@@ -38,9 +38,9 @@ TROUBLES = {
     "unauthorized": ("a login is wanted", NO_LOGIN),
     "denied": ("it was denied, or is not there", f"Compare the list: ./run lab.images. {NO_LOGIN}"),
     "toomanyrequests": ("its registry lets nobody without a login pull more now", f"Wait, or {MIRROR}=HOST[/PREFIX]."),
-    "HTTP response to HTTPS client": ("it speaks no TLS", "Docker's daemon.json may name it in insecure-registries."),
-    "x509:": ("its certificate is not trusted", "Put its authority's into /etc/docker/certs.d/HOST/ca.crt."),
-    "no space left on device": ("the engine's disk is full", "Make room: docker system df shows what takes it."),
+    "HTTP response to HTTPS client": ("it speaks no TLS", "{insecure}"),
+    "x509:": ("its certificate is not trusted", "Put its authority's into {authorities}/HOST/ca.crt."),
+    "no space left on device": ("the engine's disk is full", "Make room: {program} system df shows what takes it."),
     "connection refused": ("nothing listens there", UNREACHABLE),
     "no route to host": ("no way leads there", UNREACHABLE),
     "no such host": ("its name cannot be resolved", UNREACHABLE),
@@ -49,6 +49,19 @@ TROUBLES = {
     "Client.Timeout": ("no answer came", UNREACHABLE),
 }
 """Words of the engine → what they mean, and what to do. The first that fit count."""
+
+
+SETTINGS = {
+    "docker": {
+        "insecure": "Docker's daemon.json may name it in insecure-registries.",
+        "authorities": "/etc/docker/certs.d",
+    },
+    "podman": {
+        "insecure": "/etc/containers/registries.conf may name it with insecure = true.",
+        "authorities": "/etc/containers/certs.d",
+    },
+}
+"""Program → what stands for ``{insecure}`` and ``{authorities}`` in what to do."""
 
 
 def pull(docker: Sequence[str], image: PulledImage, mirror: str, observer: Observer, children: Children) -> str:
@@ -75,7 +88,7 @@ def pull(docker: Sequence[str], image: PulledImage, mirror: str, observer: Obser
             observer(Event(EventKind.PROGRESS, subject, "working", detail, time.monotonic() - began))
         code = running.wait(PULL_S)
     if code:
-        why, fix = explain(last)
+        why, fix = explain(last, Path(docker[-1]).name)
         raise LabError(f"{reference} was not pulled: {why}", fix)
     observer(Event(EventKind.FINISHED, subject, "done", f"{image.image}:{image.tag}", time.monotonic() - began))
     return reference
@@ -87,11 +100,11 @@ def is_here(docker: Sequence[str], reference: str) -> bool:
     return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
 
-def explain(message: str) -> tuple[str, str]:
-    """Return why an image was not pulled, and what to do about it, out of what the engine said last."""
+def explain(message: str, program: str = "docker") -> tuple[str, str]:
+    """Return why an image was not pulled, and what to do about it, out of what the engine said last by its program."""
     for words, (why, fix) in TROUBLES.items():
         if words in message:
-            return why, fix
+            return why, fix.format(program=program, **SETTINGS[program])
     return one_line(message)[:300], UNREACHABLE
 
 

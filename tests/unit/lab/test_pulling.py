@@ -71,6 +71,16 @@ def test_the_engines_words_become_one_message_with_a_fix(tmp_path, said):
     assert failed.value.fix
 
 
+def test_who_has_podman_is_told_of_podmans_files():
+    """Not of Docker's."""
+    for said in WORDS:
+        assert "ocker" not in pulling.explain(said, "podman")[1]
+    assert (
+        pulling.explain("x509: unknown", "podman")[1] == "Put its authority's into /etc/containers/certs.d/HOST/ca.crt."
+    )
+    assert pulling.explain("no space left on device", "podman")[1].startswith("Make room: podman system df")
+
+
 def test_unknown_words_are_shown_without_what_would_steer_a_terminal():
     """As they are, on one line."""
     why, fix = pulling.explain("mystery \x1b[31m")
