@@ -15,6 +15,18 @@ from typing import Any
 
 from prompt_keda.core.errors import LabError
 
+NO_ADDRESSES = (
+    "Its address pools are used up: docker network prune (podman network prune) removes networks that nothing uses."
+)
+NO_ENTRY = (
+    "Root may not enter that folder, as on an NFS home: point XDG_STATE_HOME and XDG_CACHE_HOME to a local disk,"
+    " and have this clone on one."
+)
+TROUBLES = {
+    r"non-overlapping IPv4 address pool|address pools have been fully subnetted|could not find free subnet": NO_ADDRESSES,
+    r"(mount source path|statfs).*permission denied": NO_ENTRY,
+}
+"""Words of container engines, by their sources, that say what to do whatever they were asked."""
 HINT = re.compile(r"(See|Run) '\w+ [\w -]*--help'")
 
 
@@ -107,8 +119,14 @@ def run(
         raise LabError(f"{named(argv)[0]} did not end within {timeout_s:.0f} s", fix) from error
     if done.returncode != 0:
         message = last_line(done.stderr) or last_line(done.stdout) or "it said nothing"
-        raise LabError(f"{' '.join(named(argv)[:4])} failed with exit code {done.returncode}: {message}", fix)
+        what = f"{' '.join(named(argv)[:4])} failed with exit code {done.returncode}: {message}"
+        raise LabError(what, find_fix(message) or fix)
     return done.stdout
+
+
+def find_fix(said: str) -> str:
+    """Return what to do about a container engine's words; empty where that depends on what it was asked."""
+    return next((fix for words, fix in TROUBLES.items() if re.search(words, said)), "")
 
 
 def last_line(said: str) -> str:

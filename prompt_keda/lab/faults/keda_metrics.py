@@ -7,7 +7,7 @@ import shlex
 from prompt_keda.clients.kube.resources import CLUSTER_ROLES, DEPLOYMENTS, LEASES
 from prompt_keda.components.keda.names import LEASE, OPERATOR
 from prompt_keda.core.waiting import until
-from prompt_keda.lab import processes
+from prompt_keda.lab import processes, users_engine
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.faults import scaled_jobs
 from prompt_keda.lab.faults.fault import Fault, Stage
@@ -87,7 +87,9 @@ def _block(stage: Stage) -> None:
 
 
 def _iptables(stage: Stage, *arguments: str) -> str:
-    return run([*processes.enter_node(stage.lab), "iptables", "-w", *arguments])
+    """Return what the iptables of the node says, by which kube-proxy works; natively that is this machine's."""
+    enter = users_engine.in_node(stage.lab) if stage.lab.is_users else processes.enter_node(stage.lab)
+    return run([*enter, "iptables", "-w", *arguments])
 
 
 def _errors(stage: Stage) -> float:

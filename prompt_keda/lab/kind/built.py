@@ -14,7 +14,7 @@ from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import contents, images, packages
-from prompt_keda.lab.commands import Children, run
+from prompt_keda.lab.commands import Children, find_fix, last_line, run
 from prompt_keda.lab.go_builds import KIND, KUBE_NODE, WORKER, GoModule, cached, has_go, module_folder
 from prompt_keda.lab.image_list import BUILT
 from prompt_keda.lab.kind import node_image
@@ -104,9 +104,9 @@ def _build(infrastructure: Infrastructure, engine: KindEngine, plan: dict[str, s
     last = "it said nothing"
     with infrastructure.children.start(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env) as running:
         for line in running.stderr or ():
-            last = line.strip() or last
+            last = last_line(line) or last
             infrastructure.observer(Event(EventKind.PROGRESS, "node-image", "working", last, time.monotonic() - began))
         code = running.wait()
     if code:
-        raise LabError(f"the node's image was not built: {last}"[:300], "Are Debian's package servers reachable?")
+        raise LabError(f"the node's image was not built: {last}"[:300], find_fix(last) or packages.FIX)
     infrastructure.observer(Event(EventKind.FINISHED, "node-image", "done", "", time.monotonic() - began))

@@ -16,7 +16,7 @@ from prompt_keda.core.event import Observer
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.untrusted import one_line
 from prompt_keda.lab import contents, image_list, packages, place, processes, provider, services
-from prompt_keda.lab.commands import Children, named, run
+from prompt_keda.lab.commands import Children, find_fix, named, run
 from prompt_keda.lab.engines import UNIFIED
 from prompt_keda.lab.go_builds import KIND, GoModule
 from prompt_keda.lab.kind import config
@@ -221,7 +221,9 @@ def explain(log: str, make_room: str) -> tuple[str, str]:
     errors = [number for number, line in enumerate(lines) if line.startswith("ERROR")]
     last = lines[errors[-1] :] if errors else lines[-20:]
     troubles = {**TROUBLES, "o space left on device": make_room}
-    fix = next((fix for words, fix in troubles.items() if any(words in line for line in last)), "")
+    fix = next(
+        (fix for words, fix in troubles.items() if any(words in line for line in last)), find_fix(" ".join(last))
+    )
     if not errors:
         return "failed", fix
     tries = (

@@ -10,12 +10,14 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from prompt_keda.core.errors import LabError, Refusal
 from prompt_keda.lab import commands, engines, images, packages, place, processes, users_engine
-from prompt_keda.lab.kind import in_users_engine
+from prompt_keda.lab.faults import keda_metrics
+from prompt_keda.lab.kind import cluster, in_users_engine
 from prompt_keda.lab.settings import Lab
 
 
@@ -168,6 +170,36 @@ def test_a_slow_engine_is_named(lab, program, tmp_path, monkeypatch):
         commands.run([*users_engine.docker(lab), "load"])
 
 
+@pytest.mark.parametrize(
+    ("said", "fix"),
+    [
+        (
+            "Error response from daemon: could not find an available, non-overlapping IPv4 address pool among the defaults "
+            "to assign to the network",
+            "docker network prune",
+        ),
+        ("Error response from daemon: all predefined address pools have been fully subnetted", "docker network prune"),
+        ("Error: could not find free subnet from subnet pools", "podman network prune"),
+        (
+            "docker: Error response from daemon: error while creating mount source path '/home/me/.local/state': "
+            "mkdir /home/me/.local/state: permission denied.",
+            "XDG_STATE_HOME and XDG_CACHE_HOME",
+        ),
+        ("Error: statfs /home/me/.cache: permission denied", "XDG_STATE_HOME and XDG_CACHE_HOME"),
+    ],
+)
+def test_an_engines_words_say_what_to_do_whatever_it_was_asked(lab, program, tmp_path, monkeypatch, said, fix):
+    """As its own sources and issues have them: they were not seen here. kind's log has them as well."""
+    (tmp_path / program).write_text(f'#!/bin/sh\necho "{said}" >&2\nexit 125\n')
+    (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(LabError) as failed:
+        users_engine.make_network(lab)
+    assert fix in failed.value.fix
+    log = f'ERROR: failed to create cluster: command "x" failed with error: exit status 125\nCommand Output: {said}\n'
+    assert fix in cluster.explain(log, "")[1]
+
+
 def test_anothers_network_of_that_name_is_refused_and_left(lab, engine):
     """So are the containers in it, also by lab.down."""
     engine.owner = "/home/other/.local/state/prompt-keda/lab/probe"
@@ -217,6 +249,14 @@ def test_an_engine_that_makes_more_than_is_removed_is_an_error(lab, engine, monk
     monkeypatch.setattr(users_engine, "run", lambda argv: engine.run(argv) if "rm" not in argv else "")
     with pytest.raises(LabError, match="goes on making again"):
         users_engine.remove_all(lab)
+
+
+def test_a_fault_writes_firewall_rules_by_the_nodes_own_program(lab, monkeypatch):
+    """This machine may have none, or one that writes another kind of rules than kube-proxy's."""
+    asked = []
+    monkeypatch.setattr(keda_metrics, "run", lambda argv: asked.append(argv) or "")
+    keda_metrics._iptables(SimpleNamespace(lab=lab), "-S", "FORWARD")
+    assert asked == [[*users_engine.in_node(lab), "iptables", "-w", "-S", "FORWARD"]]
 
 
 def test_packages_lie_in_the_cache_as_in_the_root(lab, monkeypatch):
@@ -272,8 +312,6 @@ def test_a_signal_goes_through_the_engine_where_the_kernel_refuses_it(lab, monke
 
 def test_kind_sees_nothing_of_root_in_the_users_folders(lab, monkeypatch):
     """What the node writes lies in the node, but for the audit log, whose file is the user's already."""
-    from types import SimpleNamespace
-
     from prompt_keda.lab.kind import config
 
     authority = SimpleNamespace(folder=lab.pki, ca_file=lab.pki / "ca.crt")
