@@ -81,8 +81,8 @@ def advice(by_kind: bool = False) -> str:
     if not by_kind:
         return container
     if engine.unfit:
-        return f"{container} By kind without root it cannot: {engine.unfit}."
-    return f"{engine.name} can run it without root: --provider kind."
+        return f"{container} By kind it cannot: {engine.unfit}."
+    return f"{engine.name} can run it by kind: --provider kind."
 
 
 def find_for_kind() -> Engine | None:
@@ -170,7 +170,7 @@ def _unfit(host: str, kernel: Any, is_desktop: bool = False) -> str:
 
 
 def _unfit_podman(host: str, kernel: Any) -> str:
-    return _unfit(host, kernel) if host else "it is reached by an unknown way: name its socket by CONTAINER_HOST"
+    return _unfit(host, kernel) if host else f"no socket of it is known: {_START_PODMAN}, or name one by CONTAINER_HOST"
 
 
 def _no_answer(error: str) -> str:
@@ -182,10 +182,10 @@ def _no_answer(error: str) -> str:
 
 
 def _podman() -> Engine:
-    """Return the podman that the user's settings lead to; where that is rootless, root's if its socket is the user's too."""
+    """Return the podman that the settings lead to; where that is no service of root's, root's if its socket is the user's too."""
     info, error = _ask("podman", "info", "--format", "json")
     host = os.environ.get("CONTAINER_HOST", "")
-    if _is_rootless(info) and os.access(ROOTS_PODMAN, os.W_OK):
+    if (_is_rootless(info) or not (host or _is_service(info))) and os.access(ROOTS_PODMAN, os.W_OK):
         host = f"unix://{ROOTS_PODMAN}"
         info, error = _ask("podman", "--url", host, "info", "--format", "json")
     if not info:
@@ -206,18 +206,23 @@ def _is_rootless(info: dict[str, Any]) -> bool:
     return bool(info.get("host", {}).get("security", {}).get("rootless"))
 
 
+def _is_service(info: dict[str, Any]) -> bool:
+    """Return whether another process runs the containers; for root it is podman itself, and they are its caller's children."""
+    return bool(info.get("host", {}).get("serviceIsRemote"))
+
+
 def _rootless_podman(is_delegated: bool) -> str:
     rootless = _rootless(is_delegated)
     if platform.system() != "Linux":
         return f"{rootless} Do podman machine set --rootful."
-    return f"{rootless} Start root's, as root: systemctl start podman.socket. {_RIGHT_TO_PODMAN}"
+    return f"{rootless} Start root's, {_START_PODMAN}. {_RIGHT_TO_PODMAN}"
 
 
 def _podman_is_silent(error: str) -> str:
     if "permission denied" in error:
         return f"its socket is not yours. {_RIGHT_TO_PODMAN}"
     if "no such file or directory" in error or "connection refused" in error:
-        return "its service does not run: as root: systemctl start podman.socket."
+        return f"its service does not run: {_START_PODMAN}."
     return f"it does not answer: {one_line(error)[:160]}"
 
 
@@ -254,6 +259,7 @@ _SNAP = (
     " take Docker's own packages in place of it (snap remove docker; docs.docker.com/engine/install)"
 )
 _RIGHT_TO_DOCKER = "Let root do usermod -aG docker YOU (as much as root), and log in again: then no root is needed."
+_START_PODMAN = "as root: systemctl start podman.socket"
 _GIVE = f"chown YOU {ROOTS_PODMAN.parent} {ROOTS_PODMAN}"
 _RIGHT_TO_PODMAN = f"Let root give you its socket (as much as root): {_GIVE}. Then no root is needed."
 PROGRAMS: dict[str, Callable[[], Engine]] = {"docker": _docker, "podman": _podman}

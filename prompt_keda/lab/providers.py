@@ -6,7 +6,7 @@ import os
 
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.private_folder import private_folder
-from prompt_keda.lab import engines, image_list, users_engine
+from prompt_keda.lab import engines, image_list, requirements, users_engine
 from prompt_keda.lab.kind import engine, in_users_engine, ways
 from prompt_keda.lab.kind.built import Built
 from prompt_keda.lab.kind.cluster import KindProvider
@@ -16,7 +16,7 @@ from prompt_keda.lab.settings import Lab
 
 PROVIDERS: tuple[Provider, ...] = (NativeProvider(), KindProvider(engine, Built()))
 IN_USERS_ENGINE = KindProvider(in_users_engine, Built())
-"""What kind is for whoever is not root."""
+"""What kind is for whoever is not root, or root on no Debian."""
 VARIABLE = "PROMPT_KEDA_LAB_PROVIDER"
 
 
@@ -46,17 +46,25 @@ def choose(lab: Lab, asked: str) -> tuple[Provider, str]:
             fix = f"./run lab.down, or another stack: PROMPT_KEDA_LAB=another ./run lab.up --provider {asked}"
             raise Refusal(f"the local stack has the provider {has}", fix)
         if not has:
-            mine = IN_USERS_ENGINE if provider.name == KIND and os.geteuid() else provider
+            mine = IN_USERS_ENGINE if provider.name == KIND and _is_in_users_engine() else provider
             return mine, "--provider names it" if asked else f"${VARIABLE} names it"
     if has:
         return of(lab), "the stack that stands has it"
-    if os.geteuid():
-        here = engines.find_for_kind()
+    if _is_in_users_engine():
+        here, spared = engines.find_for_kind(), "root" if os.geteuid() else "Debian"
         return (
             IN_USERS_ENGINE,
-            f"{here.name} is here, and kind in it needs no root" if here else "without root it is kind",
+            f"{here.name} is here, and kind in it needs no {spared}" if here else "native needs root",
         )
     return _named(NATIVE), "root on Debian needs no container engine"
+
+
+def _is_in_users_engine() -> bool:
+    """Return whether kind's engine is not the stack's own: for who is not root, and for root on a system that is no Debian.
+
+    Root without an engine that fits is told that it is no Debian.
+    """
+    return os.geteuid() != 0 or (not requirements.is_debian() and engines.find_for_kind() is not None)
 
 
 def with_images(provider: Provider) -> tuple[Provider, str]:

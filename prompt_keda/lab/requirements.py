@@ -62,14 +62,14 @@ def _has_known_architecture() -> None:
 def _is_root() -> None:
     if os.geteuid() != 0:
         what = "the local stack needs root: it makes network namespaces, mounts and cgroups"
-        sudo = "Run it with sudo. " if _find_debian() >= DEBIAN_VERSION else ""
+        sudo = "Run it with sudo. " if is_debian() else ""
         raise Refusal(what, f"{sudo}{engines.advice(by_kind=True)}")
 
 
 def _has_engine() -> None:
     if engines.find_for_kind() is None:
         what = "without root the local stack needs a container engine that kind can use"
-        sudo = " Or run it with sudo: root on Debian needs none." if _find_debian() >= DEBIAN_VERSION else ""
+        sudo = " Or run it with sudo: root on Debian needs none." if is_debian() else ""
         raise Refusal(what, f"{engines.advice(by_kind=True)}{sudo}")
 
 
@@ -97,33 +97,35 @@ def _os_release() -> dict[str, str]:
         return {}
 
 
-def _find_debian() -> int:
-    """Return the version of this Debian; of any other system 0."""
+def is_debian() -> bool:
+    """Return whether this is a Debian whose packages the stack can take."""
     release = _os_release()
     version = release.get("VERSION_ID", str(DEBIAN_VERSION))  # testing and unstable say none
-    return int(version.split(".")[0]) if release.get("ID") == "debian" else 0
+    return release.get("ID") == "debian" and int(version.split(".")[0]) >= DEBIAN_VERSION
 
 
 def _is_debian() -> None:
-    wanted = f"Debian {DEBIAN_VERSION} or newer"
-    if _find_debian() < DEBIAN_VERSION:
-        system = _os_release().get("PRETTY_NAME", "another system")
-        what = f"the local stack takes its packages from {wanted}, and this is {system}"
-        raise Refusal(what, f"Use {wanted}.{_or_pull()} {engines.advice()}")
-    if shutil.which("apt-get") is None:
-        raise Refusal("the local stack installs packages with apt-get, which is not here", f"Use {wanted}.")
+    _require_debian(engines.advice(by_kind=True))
 
 
-def _or_pull() -> str:
-    """Return what lets the images, and with them Debian's packages, be pulled; empty for root."""
-    if os.geteuid() == 0:
-        return ""
+def _is_debian_or_pulls() -> None:
+    """Look for what whoever has a fitting engine needs, unless Debian's packages are pulled."""
     engine = engines.find_for_kind()
     if engine and engine.cgroup_version == engines.OLD_CGROUPS:
-        return f" Or {engines.UNIFIED}: on cgroup version 2 the node can be pulled, and Debian's packages with it."
-    return (
-        f" Or let it be pulled: have a way to docker.io, or set {image_list.MIRROR}, and not {image_list.IMAGES}=built."
-    )
+        pulled = f"Or {engines.UNIFIED}: on cgroup version 2 the node can be pulled, and Debian's packages with it."
+    else:
+        pulled = f"Or let it be pulled: have a way to docker.io, or set {image_list.MIRROR}, and not {image_list.IMAGES}=built."
+    _require_debian(f"{pulled} {engines.advice()}")
+
+
+def _require_debian(otherwise: str) -> None:
+    wanted = f"Debian {DEBIAN_VERSION} or newer"
+    if not is_debian():
+        system = _os_release().get("PRETTY_NAME", "another system")
+        what = f"the local stack takes its packages from {wanted}, and this is {system}"
+        raise Refusal(what, f"Use {wanted}. {otherwise}")
+    if shutil.which("apt-get") is None:
+        raise Refusal("the local stack installs packages with apt-get, which is not here", f"Use {wanted}.")
 
 
 def _has_plain_paths() -> None:
@@ -202,7 +204,7 @@ REQUIREMENTS_OF_USERS = (
     _has_plain_paths,
     _has_engine,
     _has_room_in_engine,
-    _is_debian,
+    _is_debian_or_pulls,
     _has_go,
 )
-COMES_ALONG = {image_list.GO: _has_go, image_list.DEBIAN: _is_debian}
+COMES_ALONG = {image_list.GO: _has_go, image_list.DEBIAN: _is_debian_or_pulls}

@@ -56,10 +56,12 @@ def run(quick: bool, exhaustive: bool, junit: str = "") -> int:
     Raises
     ------
     Refusal
-        When somebody who is not root asks for more than the quick ones: those bring up stacks, an engine and a desk.
+        When who is not root on Debian asks for more than the quick ones: those bring up stacks, an engine and a desk.
     """
-    if os.geteuid() and not quick:
-        what = "the tests on the local stack need root"
+    from prompt_keda.lab import requirements
+
+    if not quick and (os.geteuid() or not requirements.is_debian()):
+        what = f"the tests on the local stack need root on Debian {requirements.DEBIAN_VERSION} or newer"
         raise Refusal(what, "./run test --quick runs static checks and unit tests alone.")
     with TemporaryDirectory(prefix="prompt-keda-test-") as folder:
         progress = ProgressPrinter()

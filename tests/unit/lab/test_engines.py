@@ -169,13 +169,13 @@ def test_who_is_not_root_on_debian_is_told_of_the_engine(has, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(Refusal, match="needs root") as refused:
         requirements._is_root()
-    assert refused.value.fix == "Run it with sudo. Docker 20.10.24+dfsg1 can run it without root: --provider kind."
+    assert refused.value.fix == "Run it with sudo. Docker 20.10.24+dfsg1 can run it by kind: --provider kind."
     monkeypatch.setattr("platform.freedesktop_os_release", lambda: FEDORA)
     with pytest.raises(Refusal, match="needs root") as refused:
         requirements._is_root()
     assert "sudo" not in refused.value.fix
     with pytest.raises(Refusal, match="takes its packages from") as refused:
-        requirements._is_debian()
+        requirements._is_debian_or_pulls()
     assert refused.value.fix.endswith("(docs/kind.md, In a container).")
 
 
@@ -210,13 +210,13 @@ UNFIT = {
     "a remote engine": (
         ROOTFUL,
         "ssh://other",
-        r"in a container .* without root it cannot: it is reached by ssh://other",
+        r"in a container .* By kind it cannot: it is reached by ssh://other",
     ),
     "an unknown way": (ROOTFUL, "", "it is reached by an unknown way"),
     "Docker Desktop": (
         ROOTFUL | {"OperatingSystem": "Docker Desktop"},
         "unix:///home/me/.docker/desktop/docker.sock",
-        "in a container .* without root it cannot: its containers run in a machine of their own",
+        "in a container .* By kind it cannot: its containers run in a machine of their own",
     ),
     "another kernel": (
         ROOTFUL | {"KernelVersion": "6.8.0-lima"},
@@ -283,10 +283,10 @@ def test_a_rootful_podman_is_taken_with_where_it_listens(has, monkeypatch):
     """Which is told by the user's variable alone: whoever is led there by a connection is told to name it."""
     has("podman", ROOTS_PODMAN)
     assert engines.find_for_kind() is None
-    assert engines.advice(by_kind=True).endswith("it is reached by an unknown way: name its socket by CONTAINER_HOST.")
+    assert engines.advice(by_kind=True).endswith("systemctl start podman.socket, or name one by CONTAINER_HOST.")
     monkeypatch.setenv("CONTAINER_HOST", "unix:///run/mine.sock")
     assert engines.find_for_kind() == podman("unix:///run/mine.sock")
-    assert engines.advice(by_kind=True) == "podman 4.3.1 can run it without root: --provider kind."
+    assert engines.advice(by_kind=True) == "podman 4.3.1 can run it by kind: --provider kind."
 
 
 def test_roots_podman_is_taken_where_the_users_own_is_rootless(has, monkeypatch, tmp_path):
@@ -302,6 +302,14 @@ def test_roots_podman_is_taken_where_the_users_own_is_rootless(has, monkeypatch,
     assert engines.find_for_kind() is None
     socket.touch()
     assert engines.find_for_kind() == podman(f"unix://{socket}")
+
+
+def test_root_has_podman_by_its_service(has, monkeypatch, tmp_path):
+    """Not by the program itself, whose containers lab.down would find by the mark of who started them."""
+    has("podman", PODMAN)
+    assert engines.find_for_kind() is None and "systemctl start podman.socket" in engines.advice(by_kind=True)
+    engines.ROOTS_PODMAN.touch()
+    assert engines.find_for_kind() == podman(f"unix://{engines.ROOTS_PODMAN}")
 
 
 def test_roots_docker_is_taken_where_the_users_own_is_rootless(has, tmp_path):

@@ -137,7 +137,7 @@ def test_a_path_with_a_space_is_refused_without_root(apt, monkeypatch, tmp_path)
 def test_another_linux_is_refused_where_debian_is_not_pulled(monkeypatch):
     """With what to do: a way to the image, or a Debian."""
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"ID": "fedora", "PRETTY_NAME": "Fedora Linux 44"})
-    monkeypatch.setattr(requirements, "REQUIREMENTS_OF_USERS", (requirements._is_debian,))
+    monkeypatch.setattr(requirements, "REQUIREMENTS_OF_USERS", (requirements._is_debian_or_pulls,))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(Refusal, match="this is Fedora Linux 44") as refused:
         requirements.check(needs_root=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from prompt_keda.core.errors import Refusal
 from prompt_keda.core.places import state_home
 from prompt_keda.lab import stack, state, testing
 
@@ -86,6 +88,16 @@ def selections(argvs):
 
     runs = [argv for argv in argvs if "pytest" in argv]
     return {name_of(argv): argv[argv.index("-m", 3) + 1] if "-m" in argv[3:] else "" for argv in runs}
+
+
+@pytest.mark.parametrize(("uid", "system"), [(1000, "debian"), (0, "fedora")])
+def test_only_root_on_debian_brings_up_what_the_tests_need(progress, programs, monkeypatch, uid, system):
+    """Root elsewhere has a stack in an engine, without the network that half of the suite cuts."""
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": system})
+    with pytest.raises(Refusal, match="need root on Debian 12 or newer") as refused:
+        testing.run(quick=False, exhaustive=False)
+    assert "--quick" in refused.value.fix and programs[0] == []
 
 
 def test_each_test_is_run_where_it_verifies_most(progress, programs):

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from prompt_keda.core.errors import LabError, Refusal
-from prompt_keda.lab import engines, node, place, processes, providers, users_engine
+from prompt_keda.lab import engines, node, place, processes, providers, requirements, users_engine
 from prompt_keda.lab.kind import cluster, config, engine, in_users_engine
 from prompt_keda.lab.kind.built import Built
 from prompt_keda.lab.provider import KIND, NATIVE
@@ -22,8 +22,9 @@ from prompt_keda.lab.settings import KUBERNETES_VERSION, Lab
 
 @pytest.fixture
 def lab(monkeypatch, tmp_path):
-    """A stack that is not there, of root."""
+    """A stack that is not there, of root on Debian."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "debian"})
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.delenv(providers.VARIABLE, raising=False)
     return Lab("probe")
@@ -79,6 +80,22 @@ def test_who_is_not_root_gets_kind_in_an_engine_of_theirs(lab, user, monkeypatch
     assert chosen(lab, NATIVE)[0] == NATIVE
     monkeypatch.setattr(engines, "find_for_kind", lambda: None)
     assert not providers.choose(lab, "")[0].needs_root
+
+
+@pytest.mark.parametrize("asked", ["", KIND])
+def test_root_on_another_system_gets_kind_in_an_engine_that_is_there(lab, monkeypatch, asked):
+    """As who is not root, since no Debian is needed there; without a fitting engine it is told what lacks."""
+    monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "fedora", "PRETTY_NAME": "Fedora Linux 44"})
+    monkeypatch.setattr(engines, "find_for_kind", lambda: HERE)
+    provider, why = providers.choose(lab, asked)
+    assert not provider.needs_root
+    assert why == ("--provider names it" if asked else "Docker 28.2.2 is here, and kind in it needs no Debian")
+    providers.keep(lab, provider)
+    assert lab.is_users and not providers.of(lab).needs_root
+    monkeypatch.setattr(engines, "find_for_kind", lambda: None)
+    provider, _ = providers.choose(Lab("other"), asked)
+    with pytest.raises(Refusal, match="this is Fedora Linux 44"):
+        requirements.check(needs_root=provider.needs_root)
 
 
 def test_root_who_asks_for_kind_gets_an_engine_of_the_stacks_own(lab, monkeypatch):
