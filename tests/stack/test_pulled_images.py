@@ -78,6 +78,28 @@ def test_a_lab_up_killed_while_it_pulls_leaves_nothing_after_lab_down(machine, m
     kill_lab_up(machine, lambda: any(asked in line for line in of_user(machine)), word, **list_file)
 
 
+def test_root_on_another_linux_has_its_stack_in_the_engine(machine, mirror):
+    """As its users have: nothing of root's own is made. Before the users' stack, which has the same name."""
+    root = machine.as_root()
+    root.is_debian = False
+    try:
+        code, _, error = run(root, "redeploy", "--env", "local", **variables(mirror.write_list()))
+        assert code == 0 and "is here, and kind in it needs no Debian" in error, error
+        code, _, error = run(root, "check-deps", "--env", "local")
+        assert code == 0, error
+        fault = ("fault", "--id", "cluster/etcd-frozen")
+        assert run(root, *fault)[0] == 0 and run(root, "check-deps", "--env", "local")[0] in (1, 3)
+        reverted = run(root, *fault, "--revert")
+        assert reverted[0] == 0, reverted[2]
+    finally:
+        down = run(root, "lab.down")
+    try:
+        assert down[0] == 0, down[2]
+        assert_nothing_is_in_the_engine(root)
+    finally:
+        root.remove()
+
+
 def forget_what_was_pulled(machine):
     """Take away images, and what was copied out of them and unpacked by them."""
     references = machine.docker("images", "--digests", "--format", "{{.Repository}}@{{.Digest}}").split()

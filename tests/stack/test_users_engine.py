@@ -19,7 +19,7 @@ from prompt_keda.lab.kind.engine import MODULES
 
 from .conftest import TASKS, at_the_stack_only, until
 from .test_lab import assert_nothing_is_left, finish, lab_task
-from .users_machine import USER, UsersMachine
+from .users_machine import UsersMachine
 
 pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
 NAME = "mine"
@@ -69,7 +69,7 @@ def of_user(machine):
     home, lines = f"HOME={machine.home}".encode(), []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if folder.stat().st_uid == USER and home in (folder / "environ").read_bytes().split(b"\0"):
+            if folder.stat().st_uid == machine.user and home in (folder / "environ").read_bytes().split(b"\0"):
                 lines.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
         except OSError:  # it has ended since
             continue
@@ -82,7 +82,7 @@ def assert_nothing_is_in_the_engine(machine):
     assert set(machine.docker("network", "ls", "--format", "{{.Name}}").split()) == OF_THE_ENGINE[machine.program]
     assert of_user(machine) == []
     assert not (machine.home / ".local/state/prompt-keda/lab" / NAME).exists()
-    roots = [path for path in machine.home.rglob("*") if not path.is_file() and path.lstat().st_uid != USER]
+    roots = [path for path in machine.home.rglob("*") if not path.is_file() and path.lstat().st_uid != machine.user]
     assert not roots, "the user cannot remove it"
 
 

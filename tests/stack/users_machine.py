@@ -7,6 +7,7 @@ run in that network namespace, since the engine's networks are there.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -48,6 +49,7 @@ class UsersMachine:
         self.engine = Lab(name)
         self.socket = (engine if program == "docker" else rootful_podman).socket(self.engine)
         self.is_debian = True
+        self.user = USER
         self.home = Path("/var/tmp") / f"prompt-keda-{name}"  # others may enter: pytest's own folders are root's
 
     def start(self) -> None:
@@ -64,6 +66,18 @@ class UsersMachine:
         self.socket.chmod(0o660)
         if self.home.exists():
             return
+        self._make_home()
+        # from the engine's network nothing leaves this machine
+        subprocess.run(self.command(sys.executable, "-c", UNPACK, is_online=True), check=True)
+
+    def as_root(self) -> UsersMachine:
+        """Return the machine for its root, who has a home of its own: with a warm cache, but for Debian's packages."""
+        roots = copy.copy(self)
+        roots.user, roots.home = 0, self.home.with_name(f"{self.home.name}-root")
+        roots._make_home()
+        return roots
+
+    def _make_home(self) -> None:
         for folder in ("bin", "run", ".kube", ".cache/prompt-keda/build"):
             (self.home / folder).mkdir(parents=True)
         self._give_program()
@@ -75,12 +89,10 @@ class UsersMachine:
                     subprocess.run(["cp", "-al", str(built), str(theirs)], check=True)  # links: nobody writes into them
         folders = (Path(parent) for parent, _, _ in os.walk(self.home))
         for path in (*folders, self.home / ".kube/config"):
-            os.chown(path, USER, USER)
+            os.chown(path, self.user, self.user)
         for path in (self.home, self.home / "run", *self.home.rglob("prompt-keda"), theirs, *theirs.glob("*-*/")):
             if path.is_dir():
                 path.chmod(0o700)
-        # from the engine's network nothing leaves this machine
-        subprocess.run(self.command(sys.executable, "-c", UNPACK, is_online=True), check=True)
 
     def _give_program(self) -> None:
         """Put the engine's program onto the user's PATH."""
@@ -115,7 +127,7 @@ class UsersMachine:
     def command(self, *argv: str, is_online: bool = False, **variables: str) -> list[str]:
         """Return the command line that runs a command as this user, in the project's folder and the engine's network."""
         asked = {"argv": argv, "env": {**self.variables(), **variables}, "show": [str(go_builds.caches()[0])]}
-        asked["is_debian"] = self.is_debian
+        asked |= {"is_debian": self.is_debian, "user": self.user}
         inside = [] if is_online else ["nsenter", f"--net={self.engine.netns_path}", "--"]
         return [*inside, "unshare", "--mount", "--", sys.executable, __file__, json.dumps(asked)]
 
@@ -124,14 +136,16 @@ class UsersMachine:
         return subprocess.run(self.command(self.program, *argv), capture_output=True, text=True, check=True).stdout
 
 
-def _become(argv: list[str], env: dict[str, str], show: list[str], is_debian: bool) -> None:
+def _become(argv: list[str], env: dict[str, str], show: list[str], is_debian: bool, user: int) -> None:
     """Become the command: called in a mount namespace of its own, as root."""
     desk._show(CODE, Path(sys.base_prefix), *map(Path, show))
     if not is_debian:
         _hide_debian()
     os.chdir(CODE)
-    user = [f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
-    os.execvpe("setpriv", ["setpriv", *user, "--no-new-privs", "--", *argv], env)
+    if not user:
+        os.execvpe(argv[0], argv, env)
+    rights = [f"--reuid={user}", f"--regid={user}", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
+    os.execvpe("setpriv", ["setpriv", *rights, "--no-new-privs", "--", *argv], env)
 
 
 def _hide_debian() -> None:
