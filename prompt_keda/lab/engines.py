@@ -177,7 +177,8 @@ def _no_answer(error: str) -> str:
     if "permission denied" in error:
         return f"its socket is not yours. {_RIGHT_TO_DOCKER}"
     if "Is the docker daemon running" in error:
-        return "it does not run: start Docker Desktop, or as root: systemctl start docker."
+        how = "as root: systemctl start docker" if platform.system() == "Linux" else "start it, as by Docker Desktop"
+        return f"it does not run: {how}."
     return f"it does not answer: {one_line(error)[:160]}"
 
 

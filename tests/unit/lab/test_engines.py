@@ -95,7 +95,10 @@ def test_no_engine_is_told(has, monkeypatch):
 
 DOCKER = {
     "rootful": (ROOTFUL, r"^Docker 20\.10\.24\+dfsg1 can run it in a container"),
-    "not running": ({"ServerErrors": [NOT_RUNNING]}, "Docker is here, but it does not run: start"),
+    "not running": (
+        {"ServerErrors": [NOT_RUNNING]},
+        "Docker is here, but it does not run: as root: systemctl start docker.$",
+    ),
     "no right": (
         {"ServerErrors": [NO_RIGHT]},
         r"Docker is here, but its socket is not yours\. .* usermod -aG",
@@ -132,13 +135,15 @@ def test_a_newer_docker_says_it_by_its_exit_code(has):
     assert "its socket is not yours" in engines.advice()
 
 
-def test_podman_is_asked_where_docker_cannot(has):
-    """The first that can do it; else Docker's trouble is told."""
+def test_podman_is_asked_where_docker_cannot(has, monkeypatch):
+    """The first that can do it; else Docker's trouble is told. On a Mac there is no systemctl."""
     has("docker", {"ServerErrors": [NOT_RUNNING]})
     has("podman", PODMAN)
     assert engines.advice().startswith("podman 4.3.1 can run it")
     has("podman", ROOTLESS_PODMAN)
-    assert engines.advice().startswith("Docker is here, but it does not run")
+    assert engines.advice().startswith("Docker is here, but it does not run: as root")
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    assert engines.advice().endswith("start it, as by Docker Desktop.")
 
 
 def test_a_rootless_podman_is_told(has, monkeypatch):
@@ -229,7 +234,11 @@ UNFIT = {
         "as a snap it may not enter the hidden folders of a home, .*snap remove docker",
     ),
     "rootless": (ROOTLESS, "unix:///run/user/1000/docker.sock", "it runs rootless"),
-    "not running": ({"ServerErrors": [NOT_RUNNING]}, "unix:///var/run/docker.sock", "it does not run: start"),
+    "not running": (
+        {"ServerErrors": [NOT_RUNNING]},
+        "unix:///var/run/docker.sock",
+        "it does not run: as root: systemctl start docker",
+    ),
 }
 
 
