@@ -164,7 +164,8 @@ class KindProvider:
         try:
             contents.kubectl(lab, argv, timeout_s=130)
         except LabError as error:
-            raise LabError(error.what, with_limits("./run lab.exec -- kubectl get pods -A shows more.")) from error
+            look = f"{lab.program('kubectl')} --kubeconfig {lab.admin_kubeconfig} get pods -A"  # lab.exec wants a whole stack
+            raise LabError(error.what, with_limits(f"Look at the pods: {look}.")) from error
 
     def clear(self, lab: Lab) -> None:
         """Take away what the engine has made outside of the stack's folders."""
