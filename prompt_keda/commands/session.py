@@ -224,8 +224,10 @@ def _file(name: str) -> Path:
 
 
 def _placeholders() -> dict[str, Any] | None:
-    """Return the local stack's values for ``${lab:NAME}``, or None when it is not up."""
+    """Return the local stack's values for ``${lab:NAME}``, or None when it is not up. It is reached without a proxy then."""
     try:
-        return local_stack.endpoints(local_stack.current_stack())
+        placeholders = local_stack.endpoints(local_stack.current_stack())
     except LabError:
         return None
+    local_stack.reach_directly(placeholders["address"])
+    return placeholders

@@ -14,6 +14,8 @@ from typing import Any
 from prompt_keda.core.errors import LabError, Refusal
 from prompt_keda.core.places import state_home
 
+NO_PROXY = ("NO_PROXY", "no_proxy")
+"""Go prefers the first (golang.org/x/net/http/httpproxy), Python the second (urllib.request.getproxies_environment)."""
 STANDS_WHILE = "stands_while"
 """Key of the endpoints: a file that goes when the stack's network goes, for example when the machine is restarted."""
 
@@ -33,6 +35,27 @@ def current_stack() -> str:
             "Take 1 to 12 lower-case letters, digits and dashes.",
         )
     return name
+
+
+def reach_directly(*hosts: str) -> None:
+    """Let no proxy of the environment stand before these hosts, for this process and all that it starts. Idempotent: yes.
+
+    What the user has named stays. Where no proxy is set nothing is changed.
+
+    Parameters
+    ----------
+    hosts
+        Addresses, networks, names, and domains with a dot before them. Go, requests and the client of Kubernetes know networks;
+        urllib and httpx do not, and need each address.
+    """
+    if not any(
+        value and name.lower().endswith("_proxy") and name not in NO_PROXY for name, value in os.environ.items()
+    ):
+        return
+    named = [entry.strip() for name in NO_PROXY for entry in os.environ.get(name, "").split(",")]
+    # "*" means all hosts; to urllib only where it stands alone
+    value = "*" if "*" in named else ",".join(dict.fromkeys(filter(None, [*named, *hosts])))
+    os.environ.update(dict.fromkeys(NO_PROXY, value))
 
 
 def stack_folder(name: str) -> Path:

@@ -162,6 +162,7 @@ class _Bringup:
         """Make what needs no compiler: network, keys, registry, directory, login."""
         lab = self.lab
         self.address = address = place.of(lab).make(lab)
+        state.reach_directly(address)
         self.authority = authority = Authority(lab.pki)
         for name in ("registry", "vault", "ldap", "login"):
             authority.ensure_server(name, [address, f"{name}.prompt-keda.test"])

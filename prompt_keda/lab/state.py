@@ -16,7 +16,7 @@ from prompt_keda.core.whole_file import write_whole
 from prompt_keda.environment import local_stack
 from prompt_keda.lab import go_builds, packages, place, processes
 from prompt_keda.lab.provider import NATIVE
-from prompt_keda.lab.settings import KEDA_VERSION, KUBERNETES_VERSION, Lab, current_lab
+from prompt_keda.lab.settings import KEDA_VERSION, KUBERNETES_VERSION, POD_CIDR, SERVICE_CIDR, Lab, current_lab
 
 
 def ensure_secret(lab: Lab, name: str) -> Secret:
@@ -47,8 +47,18 @@ def write_endpoints(lab: Lab, endpoints: dict[str, Any]) -> None:
 
 
 def endpoints(lab: Lab | None = None) -> dict[str, Any]:
-    """Return a stack's endpoints; the current one's unless named. Raises as `local_stack.endpoints` does."""
-    return local_stack.endpoints((lab or current_lab()).name)
+    """Return a stack's endpoints, and `reach_directly`; the current one's unless named. Raises as `local_stack.endpoints` does."""
+    published = local_stack.endpoints((lab or current_lab()).name)
+    reach_directly(published["address"])
+    return published
+
+
+def reach_directly(address: str) -> None:
+    """Let no proxy of the environment stand before a stack, for this process and what it starts. Idempotent: yes.
+
+    Its pods and Services are its servers' to reach: the API server asks KEDA, by its name or its pod's address.
+    """
+    local_stack.reach_directly(address, ".svc", POD_CIDR, SERVICE_CIDR, "127.0.0.1", "localhost")
 
 
 def write_faults(lab: Lab, ids: Sequence[str]) -> None:
