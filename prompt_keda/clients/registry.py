@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from prompt_keda.clients.http import proxied
 from prompt_keda.clients.http.failures import find_reason, time_over
 from prompt_keda.clients.http.tls import require, verified
 from prompt_keda.clients.whole_answer import bounded
@@ -177,9 +178,23 @@ class Registry:
 
     @classmethod
     def connect(
-        cls, host: str, url: str, ca_file: Path | None, credentials: tuple[str, Secret] | None, timeout: timedelta
+        cls,
+        host: str,
+        url: str,
+        ca_file: Path | None,
+        credentials: tuple[str, Secret] | None,
+        timeout: timedelta,
+        *,
+        by_proxy: bool = False,
     ) -> Registry:
-        """Make a client. Nothing is sent yet. ``ca_file`` None: the system's certificate authorities.
+        """Make a client. Nothing is sent yet.
+
+        Parameters
+        ----------
+        ca_file
+            None: the system's certificate authorities.
+        by_proxy
+            Whether the environment's proxy is used, as whoever pulls would use it.
 
         Raises
         ------
@@ -188,13 +203,14 @@ class Registry:
         Missing
             When ``ca_file`` is missing, or holds no certificate.
         BadAnswer
-            When the address makes no sense.
+            When the address makes no sense; and as `proxied.client` raises.
         """
         require("https", url, SYSTEM)
         context = bounded(verified(SYSTEM, url, ca_file))
-        options: dict[str, Any] = {"follow_redirects": False, "trust_env": False}
+        options: dict[str, Any] = {"follow_redirects": False, "trust_env": by_proxy}
         with suppress(httpx.InvalidURL):
-            client = httpx.Client(base_url=url, verify=context, timeout=timeout.total_seconds(), **options)
+            options["base_url"] = httpx.URL(url)
+            client = proxied.client(SYSTEM, host, verify=context, timeout=timeout.total_seconds(), **options)
             return cls(client, host, credentials)
         raise BadAnswer(SYSTEM, host, "its address makes no sense")  # without the cause, which shows a part of it
 
@@ -359,13 +375,16 @@ class Registry:
                     raise BadAnswer(SYSTEM, self.endpoint, "it gives more than any manifest or config has")
                 answer.read()
         except httpx.TimeoutException as error:
-            raise Unreachable(
-                SYSTEM, self.endpoint, time_over(error, isinstance(error, httpx.ConnectTimeout))
-            ) from error
+            reason = time_over(error, isinstance(error, httpx.ConnectTimeout))
+            raise Unreachable(SYSTEM, self.endpoint, reason + self._way()) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Unreachable(SYSTEM, self.endpoint, _reason(error)) from error
+            reason = proxied.find_refusal(error, self.endpoint) or _reason(error) + self._way()
+            raise Unreachable(SYSTEM, self.endpoint, reason) from error
         self._note_limits(answer)
         return answer
+
+    def _way(self) -> str:
+        return proxied.way(self.endpoint) if self._client.trust_env else ""
 
     def _note_limits(self, answer: httpx.Response) -> None:
         """Keep what it says of its limits (Docker Hub: ``ratelimit-remaining: 76;w=21600``).

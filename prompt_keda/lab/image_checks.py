@@ -49,8 +49,8 @@ class ImagesChecked:
 
 
 def connect(host: str) -> Registry:
-    """Return a client of a registry, without a login; nothing is sent yet."""
-    return Registry.connect(host, f"https://{host}", None, None, ANSWER)
+    """Return a client of a registry, without a login and by the environment's proxy; nothing is sent yet."""
+    return Registry.connect(host, f"https://{host}", None, None, ANSWER, by_proxy=True)
 
 
 def check(

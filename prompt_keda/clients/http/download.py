@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from prompt_keda.clients.http import proxied
 from prompt_keda.clients.http.failures import find_reason, time_over
 from prompt_keda.clients.http.tls import verified
 from prompt_keda.core.deadline import in_time
@@ -101,7 +102,7 @@ def _place(url: str) -> str:
 def _fetch(url: str, place: str, context: ssl.SSLContext, timeout: timedelta) -> bytes:
     options: dict[str, Any] = {"follow_redirects": True, "event_hooks": {"request": [_only_https]}}
     try:
-        with _client(place, verify=context, timeout=timeout.total_seconds(), **options) as client:
+        with proxied.client(SYSTEM, place, verify=context, timeout=timeout.total_seconds(), **options) as client:
             data = bytearray()
             with client.stream("GET", url) as answer:
                 if answer.status_code == 404:
@@ -116,20 +117,8 @@ def _fetch(url: str, place: str, context: ssl.SSLContext, timeout: timedelta) ->
     except httpx.TimeoutException as error:
         raise Unreachable(SYSTEM, place, time_over(error, isinstance(error, httpx.ConnectTimeout))) from error
     except httpx.HTTPError as error:
-        raise Unreachable(SYSTEM, place, find_reason(error) or f"no connection: {error}") from error
-
-
-def _client(place: str, **options: Any) -> httpx.Client:
-    """Make a client; it reads the environment's proxy by itself, and has other errors for each that it cannot take."""
-    try:
-        return httpx.Client(**options)
-    except ImportError as error:  # the library for SOCKS
-        detail = "a SOCKS proxy (ALL_PROXY, HTTPS_PROXY) is not supported"
-        raise BadAnswer(SYSTEM, place, detail, "Name a proxy of HTTP: HTTPS_PROXY=http://HOST:PORT.") from error
-    except (ValueError, httpx.InvalidURL):
-        detail = "the environment's proxy (ALL_PROXY, HTTPS_PROXY) makes no sense"
-    # outside the handler: what makes no sense may hold a password
-    raise BadAnswer(SYSTEM, place, detail, "Correct it: HTTPS_PROXY=http://HOST:PORT.")
+        reason = proxied.find_refusal(error, place) or find_reason(error) or f"no connection: {error}"
+        raise Unreachable(SYSTEM, place, reason) from error
 
 
 def _only_https(request: httpx.Request) -> None:

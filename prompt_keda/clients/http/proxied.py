@@ -1,0 +1,53 @@
+"""Clients that take the environment's proxy, and what is said when it is the trouble."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
+
+import httpx
+
+from prompt_keda.core.errors import BadAnswer
+
+VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+"""Which name a proxy to https, the first that is set first (httpx, as urllib.request.getproxies)."""
+FIX = "Correct it: HTTPS_PROXY=http://HOST:PORT; NO_PROXY=NAME,.DOMAIN,ADDRESS."
+
+
+def client(system: str, place: str, **options: Any) -> httpx.Client:
+    """Make a client; the library reads the environment by itself, and has other errors for each that it cannot take.
+
+    Raises
+    ------
+    BadAnswer
+        When the proxy is of SOCKS, or it or NO_PROXY makes no sense to the library; without the value.
+    """
+    try:
+        return httpx.Client(**options)
+    except ImportError as error:  # the library for SOCKS
+        detail = "a SOCKS proxy (ALL_PROXY, HTTPS_PROXY) is not supported"
+        raise BadAnswer(system, place, detail, "Name a proxy of HTTP: HTTPS_PROXY=http://HOST:PORT.") from error
+    except (ValueError, httpx.InvalidURL):
+        detail = "the environment's proxy (ALL_PROXY, HTTPS_PROXY, HTTP_PROXY) or its NO_PROXY makes no sense"
+    # outside the handler: what makes no sense may hold a password
+    raise BadAnswer(system, place, detail, FIX)
+
+
+def find_refusal(error: Exception, url: str) -> str | None:
+    """Return what a proxy answered that did not connect; None where it was not the proxy that answered."""
+    status = re.match(r"\d{3}", str(error)) if isinstance(error, httpx.ProxyError) else None
+    return f"the proxy of {_variable(url)} answers HTTP {status[0]}" if status else None
+
+
+def way(url: str) -> str:
+    """Return how an https address is reached, to be added to why it was not; empty: without a proxy."""
+    return f", through the proxy of {name}" if (name := _variable(url)) else ""
+
+
+def _variable(url: str) -> str:
+    if proxy_bypass(urlsplit(url).hostname or ""):
+        return ""
+    return next((name for name in VARIABLES if os.environ.get(name)), "")
