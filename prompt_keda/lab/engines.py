@@ -51,6 +51,10 @@ class Engine:
         ``1`` or ``2``; empty: it does not say.
     data_root
         The folder in which it keeps images and containers; empty: it does not say.
+    has_proxy
+        Whether it tells of a proxy of its own to https.
+    has_mirror
+        Whether it tells of a mirror of Docker Hub.
     """
 
     name: str
@@ -60,6 +64,14 @@ class Engine:
     program: str = "docker"
     cgroup_version: str = ""
     data_root: str = ""
+    has_proxy: bool = False
+    has_mirror: bool = False
+
+    def find_way(self, registry: str) -> str:
+        """Return by what it may reach a registry that does not answer to this machine; empty: by nothing that it tells of."""
+        if self.has_proxy:
+            return "a proxy"
+        return "a mirror" if self.has_mirror and registry == "docker.io" else ""
 
 
 def advice(by_kind: bool = False) -> str:
@@ -136,7 +148,16 @@ def _docker() -> Engine:
     elif _is_older(str(info["ServerVersion"])):
         return Engine(name, "it is older than 20.10, and knows no --cgroupns: install a newer Docker.")
     memory = _memory(info.get("MemTotal"), is_desktop)
-    return Engine(name, memory, host, unfit, cgroup_version=str(info.get("CgroupVersion", "")), data_root=data_root)
+    return Engine(
+        name,
+        memory,
+        host,
+        unfit,
+        cgroup_version=str(info.get("CgroupVersion", "")),
+        data_root=data_root,
+        has_proxy=bool(info.get("HttpsProxy")),
+        has_mirror=bool((info.get("RegistryConfig") or {}).get("Mirrors")),
+    )
 
 
 def _is_older(version: str) -> bool:

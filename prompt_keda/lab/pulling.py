@@ -23,9 +23,15 @@ from prompt_keda.lab.image_list import IMAGES, MIRROR, PulledImage
 from prompt_keda.lab.settings import cache_home
 
 PULL_S, COPY_S = 3600, 600
-UNREACHABLE = f"Is there a way to it? A mirror: {MIRROR}=HOST[/PREFIX]. Nothing pulled, but compiled: {IMAGES}=built."
+UNREACHABLE = (
+    "Is there a way to it? The engine does not use your proxy, but that of its own environment."
+    f" A mirror: {MIRROR}=HOST[/PREFIX]. Nothing pulled, but compiled: {IMAGES}=built."
+)
 NO_LOGIN = "Take a mirror without a login: your settings of the engine are not read."
+ENGINES_PROXY = "Correct HTTPS_PROXY or NO_PROXY where the engine itself is started."
 TROUBLES = {
+    "Proxy Authentication Required": ("the engine's proxy wants a login", ENGINES_PROXY),
+    "proxyconnect": ("the engine's proxy does not answer", ENGINES_PROXY),
     "manifest unknown": (
         "it is not there under this digest",
         "Compare the list: ./run lab.images. Is the mirror complete?",
@@ -45,6 +51,7 @@ TROUBLES = {
     "no route to host": ("no way leads there", UNREACHABLE),
     "no such host": ("its name cannot be resolved", UNREACHABLE),
     "dial tcp: lookup": ("its name cannot be resolved", UNREACHABLE),
+    "context deadline exceeded": ("no answer came", UNREACHABLE),
     "timeout": ("no answer came", UNREACHABLE),
     "Client.Timeout": ("no answer came", UNREACHABLE),
 }

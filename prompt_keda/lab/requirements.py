@@ -114,7 +114,10 @@ def _is_debian_or_pulls() -> None:
     if engine and engine.cgroup_version == engines.OLD_CGROUPS:
         pulled = f"Or {engines.UNIFIED}: on cgroup version 2 the node can be pulled, and Debian's packages with it."
     else:
-        pulled = f"Or let it be pulled: have a way to docker.io, or set {image_list.MIRROR}, and not {image_list.IMAGES}=built."
+        pulled = (
+            f"Or let it be pulled: have a way to docker.io, or set {image_list.MIRROR}; where the engine alone has one, set"
+            f" {image_list.IMAGES}={image_list.PULLED}."
+        )
     _require_debian(f"{pulled} {engines.advice()}")
 
 

@@ -6,7 +6,9 @@ import os
 
 import httpx
 
+from prompt_keda.clients.http import proxied
 from prompt_keda.clients.http.failures import find_reason
+from prompt_keda.core.errors import BadAnswer
 from prompt_keda.lab import engines, image_list, pulling, users_engine
 from prompt_keda.lab.engines import OLD_CGROUPS
 from prompt_keda.lab.kind import built
@@ -44,6 +46,11 @@ def choose() -> tuple[Images, str]:
     if built.is_in_cache():
         return Built(), "the cache has the node's image"
     if trouble := find_trouble(node.api_host):
+        if engine and (way := engine.find_way(node.registry)):
+            return (
+                pulled,
+                f"the engine has {way} of its own; to this machine {node.registry} does not answer: {trouble}",
+            )
         return Built(), f"{node.registry} cannot be used: {trouble}"
     return pulled, f"{node.registry} answers"
 
@@ -55,8 +62,12 @@ def _asked(engine: engines.Engine) -> list[str]:
 
 def find_trouble(host: str) -> str:
     """Return why a registry does not answer to this machine; empty: it does. A proxy of the environment's is used."""
+    url = f"https://{host}/v2/"
     try:
-        answer = httpx.get(f"https://{host}/v2/", timeout=ANSWER_S)
+        with proxied.client("registry", host, timeout=ANSWER_S) as client:
+            answer = client.get(url)
+    except BadAnswer as error:
+        return error.detail
     except httpx.HTTPError as error:
-        return find_reason(error) or type(error).__name__
+        return proxied.find_refusal(error, url) or (find_reason(error) or type(error).__name__) + proxied.way(url)
     return "" if answer.status_code in (httpx.codes.OK, httpx.codes.UNAUTHORIZED) else f"HTTP {answer.status_code}"

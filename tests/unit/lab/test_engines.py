@@ -211,6 +211,21 @@ def test_who_is_not_root_is_told_of_their_engine_and_of_sudo_where_that_helps(ha
     assert words in refused.value.fix and ("sudo" in refused.value.fix) == (system == "debian")
 
 
+@pytest.mark.parametrize(
+    ("told", "hub", "other"),
+    [
+        ({"HttpProxy": "", "HttpsProxy": "", "RegistryConfig": {"Mirrors": None}}, "", ""),
+        ({"HttpsProxy": "http://proxy.example:3128"}, "a proxy", "a proxy"),
+        ({"RegistryConfig": {"Mirrors": ["https://mirror.example/"]}}, "a mirror", ""),
+    ],
+)
+def test_an_engines_own_way_to_registries_is_seen(has, told, hub, other):
+    """A proxy to https, or a mirror, which Docker asks for Docker Hub's images alone."""
+    has("docker", {**ROOTFUL, **told})
+    engine = engines.find_for_kind()
+    assert (engine.find_way("docker.io"), engine.find_way("ghcr.io")) == (hub, other)
+
+
 UNFIT = {
     "a remote engine": (
         ROOTFUL,

@@ -43,6 +43,11 @@ WORDS = {
     "read udp 10.213.1.2:33578->10.255.255.53:53: i/o timeout": "its name cannot be resolved",
     f'{GET}"https://10.213.1.2:5003/v2/": http: server gave HTTP response to HTTPS client': "it speaks no TLS",
     f'{GET}"https://10.213.1.2:5004/v2/": x509: certificate signed by unknown authority': "its certificate is not trusted",
+    f'{GET}"https://registry-1.docker.io/v2/": Proxy Authentication Required': "the engine's proxy wants a login",
+    f'{GET}"https://registry-1.docker.io/v2/": proxyconnect tcp: dial tcp 127.0.0.1:9: connect: connection refused': (
+        "the engine's proxy does not answer"
+    ),
+    f'{GET}"https://registry-1.docker.io/v2/": context deadline exceeded': "no answer came",
     "Error response from daemon: pull access denied for kindest/none, repository does not exist or may require 'docker login': "
     "denied: requested access to the resource is denied": "it was denied, or is not there",
     "Error response from daemon: toomanyrequests: You have reached your unauthenticated pull rate limit.": (
@@ -79,6 +84,11 @@ def test_who_has_podman_is_told_of_podmans_files():
         pulling.explain("x509: unknown", "podman")[1] == "Put its authority's into /etc/containers/certs.d/HOST/ca.crt."
     )
     assert pulling.explain("no space left on device", "podman")[1].startswith("Make room: podman system df")
+
+
+def test_who_gets_no_answer_is_told_that_the_engine_has_a_proxy_of_its_own():
+    """The shell's may well work, and is not asked."""
+    assert "does not use your proxy, but that of its own" in pulling.explain("dial tcp 1.2.3.4:443: i/o timeout")[1]
 
 
 def test_unknown_words_are_shown_without_what_would_steer_a_terminal():
@@ -263,14 +273,72 @@ def test_root_pulls_nothing(machine, monkeypatch):
 def test_a_registry_answers_with_or_without_asking_who_it_is(monkeypatch, status, trouble):
     """Both are answers; anything else is not."""
     asked = []
-    monkeypatch.setattr(httpx, "get", lambda url, timeout: asked.append(url) or httpx.Response(status))
+
+    def answer(request):
+        asked.append(str(request.url))
+        return httpx.Response(status)
+
+    transport = httpx.MockTransport(answer)
+    monkeypatch.setattr(ways.proxied, "client", lambda *place, timeout: httpx.Client(transport=transport))
     assert ways.find_trouble("registry-1.docker.io") == trouble and asked == ["https://registry-1.docker.io/v2/"]
 
 
-def test_a_registry_that_is_not_reached_says_why():
+@pytest.fixture
+def no_proxies(monkeypatch):
+    """The machine's own proxies are none of a test's business."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+
+
+def test_a_registry_that_is_not_reached_says_why(no_proxies):
     """As all clients of the toolkit say it."""
     assert ways.find_trouble("localhost:1") == "no connection: refused"
-    assert os.environ.get("HTTPS_PROXY") or ways.find_trouble("registry.invalid") == "its name cannot be resolved"
+    assert ways.find_trouble("registry.invalid") == "its name cannot be resolved"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "trouble"),
+    [
+        ("ALL_PROXY", "socks5://u:ca55@h:1", "a SOCKS proxy (ALL_PROXY, HTTPS_PROXY) is not supported"),
+        ("HTTPS_PROXY", "nonsense://u:ca55@h:1", "makes no sense"),
+        ("HTTPS_PROXY", "http://u:ca55/x@h:1", "makes no sense"),
+        ("NO_PROXY", "::1/128", "NO_PROXY makes no sense"),
+        ("NO_PROXY", "fd00::/8", "NO_PROXY makes no sense"),
+        ("NO_PROXY", "[::1]", "NO_PROXY makes no sense"),
+        ("HTTPS_PROXY", "http://u:ca55@127.0.0.1:9", "no connection: refused, through the proxy of HTTPS_PROXY"),
+    ],
+)
+def test_a_proxy_that_is_no_help_is_a_reason_and_no_error(variable, value, trouble, no_proxies, monkeypatch):
+    """lab.up goes on with what can be built; what was set is not shown, as it may hold a password."""
+    monkeypatch.setenv(variable, value)
+    told = ways.find_trouble("registry.invalid")
+    assert trouble in told and "ca55" not in told and "127.0.0.1" not in told
+
+
+@pytest.mark.parametrize(
+    ("engine", "name", "why"),
+    [
+        (
+            {"has_proxy": True},
+            "pulled",
+            "the engine has a proxy of its own; to this machine docker.io does not answer: x",
+        ),
+        (
+            {"has_mirror": True},
+            "pulled",
+            "the engine has a mirror of its own; to this machine docker.io does not answer: x",
+        ),
+        ({}, "built", "docker.io cannot be used: x"),
+    ],
+)
+def test_where_the_engine_alone_has_a_way_it_pulls(machine, monkeypatch, engine, name, why):
+    """A proxy or a mirror of its own; a mirror is Docker Hub's alone."""
+    machine.trouble = "x"
+    here = engines.Engine("Docker 28", host="unix:///x", **engine)
+    monkeypatch.setattr(engines, "find_for_kind", lambda: here)
+    images, told = ways.choose()
+    assert (images.name, told) == (name, why)
+    assert here.find_way("ghcr.io") == ("a proxy" if here.has_proxy else "")
 
 
 @pytest.fixture
