@@ -95,7 +95,7 @@ def install(observer: Observer, programs: Mapping[str, str] = PROGRAMS) -> None:
         POLICY.write_text("#!/bin/sh\nexit 101\n")
         POLICY.chmod(0o755)
     try:
-        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        env = {**_environment(), "DEBIAN_FRONTEND": "noninteractive"}
         run(["apt-get", "update", "-qq"], env=env, timeout_s=300, fix="Are Debian's package servers reachable?")
         argv = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
         run(argv, env=env, timeout_s=900, fix="Run the same apt-get command by hand to see why.")
@@ -165,12 +165,18 @@ def _fetch(folder: Path, apt: Apt, arguments: list[str], children: Children | No
     scratch = private_folder(folder.with_name(f"{folder.name}.{os.getpid()}"))
     try:
         argv = [*apt.enter(scratch), "sh", "-c", _FETCH, "sh", str(scratch), *arguments]
-        run(argv, timeout_s=FETCH_S, fix=FIX, children=children)
+        run(argv, timeout_s=FETCH_S, fix=FIX, env=_environment(), children=children)
         for program in STARTED:
             _write_start(scratch, program)
         appear(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment, with proxies under the names in lower case too: apt knows no others (apt-transport-http(1))."""
+    proxies = {name.lower(): value for name, value in os.environ.items() if name.endswith("_PROXY")}
+    return {**proxies, **os.environ}
 
 
 def _write_start(folder: Path, program: str) -> None:

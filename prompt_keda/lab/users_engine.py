@@ -169,8 +169,12 @@ def with_this_machines_programs(lab: Lab, *options: str, folder: Path | None = N
 
 
 def in_image(lab: Lab, reference: str, folder: Path) -> list[str]:
-    """Return the start of a command line that runs in an image, as the user, writes into that folder, and ends with the stack."""
-    proxies = (f"--env={name}" for name in os.environ if name.lower().endswith("_proxy"))
+    """Return the start of a command line that runs in an image, as the user, writes into that folder, and ends with the stack.
+
+    Proxies are passed by their variables' names, also those in lower case, which whoever runs it may set.
+    """
+    variables = [name for name in os.environ if name.lower().endswith("_proxy")]
+    proxies = (f"--env={name}" for name in sorted({*variables, *map(str.lower, variables)}))
     return [
         *(*docker(lab), "run", "--rm", f"--name={_of_image(lab)}", "--network=host", f"--label={OWNER}={lab.state}"),
         *(f"--user={os.getuid()}:{os.getgid()}", f"--volume={folder}:{folder}"),

@@ -108,6 +108,39 @@ def test_an_image_of_debian_fetches_them_as_the_user(apt, monkeypatch):
     assert not [word for word in argv if "privileged" in word]
 
 
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda folder: packages.fetch(folder, ["slapd"]), lambda _: packages.install(nobody, {"x": "/none"})]
+)
+def test_apt_is_given_proxies_under_the_names_that_it_knows(ask, apt, tmp_path, monkeypatch):
+    """In lower case; what stands there already stays."""
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(packages, "POLICY", tmp_path / "policy")
+    monkeypatch.setenv("HTTP_PROXY", "http://upper:1")
+    monkeypatch.setenv("HTTPS_PROXY", "http://upper:2")
+    monkeypatch.setenv("https_proxy", "http://lower:2")
+    (tmp_path / "bin/apt-get").write_text(f"#!/bin/sh\necho $http_proxy $https_proxy >>{tmp_path}/proxies\n{APT}")
+    ask(tmp_path / "alone")
+    assert set((tmp_path / "proxies").read_text().splitlines()) == {"http://upper:1 http://lower:2"}
+
+
+def test_an_image_is_given_proxies_by_name_in_both_cases(apt, tmp_path, monkeypatch):
+    """So that no password stands in a list of processes."""
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+    lab = Lab("probe")
+    users_engine.keep(lab, engines.Engine("Docker", host="unix:///d.sock"))
+    monkeypatch.setenv("HTTP_PROXY", "http://u:ca55@upper:1")
+    monkeypatch.setenv("no_proxy", "a.example")
+    argv = users_engine.in_image(lab, "x", tmp_path)
+    passed = [word for word in argv if word.startswith("--env=")]
+    assert passed == ["--env=HTTP_PROXY", "--env=http_proxy", "--env=no_proxy"]
+    assert "ca55" not in " ".join(argv)
+
+
 def test_what_runs_in_the_image_is_ended_however_it_ends(apt, monkeypatch):
     """Its command line may have been killed: the container would go on."""
     lab, ended = Lab("probe"), []
@@ -142,6 +175,7 @@ def test_another_linux_is_refused_where_debian_is_not_pulled(monkeypatch):
     with pytest.raises(Refusal, match="this is Fedora Linux 44") as refused:
         requirements.check(needs_root=False)
     assert "have a way to docker.io, or set PROMPT_KEDA_LAB_MIRROR" in refused.value.fix
+    assert "where the engine alone has one, set PROMPT_KEDA_LAB_IMAGES=pulled" in refused.value.fix
     old = engines.Engine("Docker 28", host="unix:///x", cgroup_version="1")
     monkeypatch.setattr(engines, "find_for_kind", lambda: old)
     with pytest.raises(Refusal, match="this is Fedora Linux 44") as refused:
