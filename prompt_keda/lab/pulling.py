@@ -31,6 +31,7 @@ NO_LOGIN = "Take a mirror without a login: your settings of the engine are not r
 ENGINES_PROXY = "Correct HTTPS_PROXY or NO_PROXY where the engine itself is started."
 TROUBLES = {
     "Proxy Authentication Required": ("the engine's proxy wants a login", ENGINES_PROXY),
+    '": Forbidden': ("the engine's proxy refuses it", ENGINES_PROXY),
     "proxyconnect": ("the engine's proxy does not answer", ENGINES_PROXY),
     "manifest unknown": (
         "it is not there under this digest",

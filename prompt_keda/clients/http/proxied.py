@@ -29,7 +29,9 @@ def client(system: str, place: str, **options: Any) -> httpx.Client:
         return httpx.Client(**options)
     except ImportError as error:  # the library for SOCKS
         detail = "a SOCKS proxy (ALL_PROXY, HTTPS_PROXY) is not supported"
-        raise BadAnswer(system, place, detail, "Name a proxy of HTTP: HTTPS_PROXY=http://HOST:PORT.") from error
+        raise BadAnswer(
+            system, place, detail, "Name a proxy of HTTP alone: HTTPS_PROXY=http://HOST:PORT, without ALL_PROXY."
+        ) from error
     except (ValueError, httpx.InvalidURL):
         detail = "the environment's proxy (ALL_PROXY, HTTPS_PROXY, HTTP_PROXY) or its NO_PROXY makes no sense"
     # outside the handler: what makes no sense may hold a password

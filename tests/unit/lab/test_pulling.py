@@ -1,7 +1,7 @@
 """Images that are pulled: the list, whether they can be pulled here, and what the engine's words lead to.
 
-The words are those of Docker 20.10.24 with registries on this machine (`tests/stack/mirror.py`), but for Docker Hub's own, which
-its documentation has.
+The words are those of Docker 20.10.24 with registries on this machine (`tests/stack/mirror.py`) and proxies of its own that were
+away, or answered 403 or 407; but for Docker Hub's own, which its documentation has, and "context deadline exceeded".
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ WORDS = {
     f'{GET}"https://10.213.1.2:5003/v2/": http: server gave HTTP response to HTTPS client': "it speaks no TLS",
     f'{GET}"https://10.213.1.2:5004/v2/": x509: certificate signed by unknown authority': "its certificate is not trusted",
     f'{GET}"https://registry-1.docker.io/v2/": Proxy Authentication Required': "the engine's proxy wants a login",
+    f'{GET}"https://registry-1.docker.io/v2/": Forbidden': "the engine's proxy refuses it",
     f'{GET}"https://registry-1.docker.io/v2/": proxyconnect tcp: dial tcp 127.0.0.1:9: connect: connection refused': (
         "the engine's proxy does not answer"
     ),
