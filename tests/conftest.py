@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.machine import Machine
+from prompt_keda.lab.machine import Machine
 
 os.environ["LC_ALL"] = "C.UTF-8"  # with LANG=C the reports would be ASCII
 os.environ.pop("COLUMNS", None)  # a test that asks for a width sets it; pytest-xdist does too
@@ -46,7 +46,7 @@ def _reasons(item):
 def pytest_runtest_makereport(item, call):
     """Let JUnit tell setup, call and teardown apart: what tests share is made by the setup of the first one."""
     item.user_properties.append((f"{call.when}_s", f"{call.duration:.3f}"))
-    report, machine = (yield), MACHINE.report()
+    report, load = (yield), MACHINE.since_last()
     if report.failed:
-        report.sections.append(("the machine meanwhile", machine))
+        report.sections.append(("the machine meanwhile", str(load)))
     return report

@@ -21,6 +21,7 @@ from xml.etree import ElementTree
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.event import Event, EventKind
 from prompt_keda.core.places import ROOT, TASKS, state_home
+from prompt_keda.lab.machine import Machine
 from prompt_keda.report import as_junit
 from prompt_keda.report.progress import ProgressPrinter
 
@@ -34,6 +35,7 @@ IN_PARALLEL = ("-n", "auto", "--maxprocesses", "4")
 """Of unit tests, which share nothing (pytest-xdist): each process collects them all, so that many of them gain nothing."""
 ON_TWO_STACKS = ("-n", "2", "--dist", "loadfile", "--max-worker-restart", "0")
 """Of stack tests, which mostly wait: each process has a stack of its own (tests/stack/conftest.py), a file's tests share one."""
+LAST_FAILED = ("--last-failed", "--last-failed-no-failures", "none")
 SLOWEST = 15
 """So many of the slowest tests are named; JUnit has the times of all."""
 
@@ -80,12 +82,13 @@ def run(quick: bool, exhaustive: bool, junit: str = "") -> int:
 
 @dataclass
 class _TestRun:
-    """One run: its folder for what pytest writes, and the parts that have failed."""
+    """One run: its folder for what pytest writes, the parts that have failed, and the tests that passed only when run again."""
 
     folder: Path
     exhaustive: bool
     progress: ProgressPrinter
     failed: list[str] = field(default_factory=list)
+    passed_again: list[str] = field(default_factory=list)
 
     def run_quick(self) -> None:
         """Run the static checks and the unit tests, the slowest of both side by side; and build the docs' site."""
@@ -108,9 +111,8 @@ class _TestRun:
                 self._beside("contracts", self._pytest("contracts", "tests/contracts", only="not stack_only")),
             ):
                 self._run("api-server", self._pytest("api-server", "tests/contracts", only="stack_only"))
-                self._run("stack", self._pytest("stack", *ON_TWO_STACKS, "tests/stack", by_default=AT_STACK))
-                prodlike = self._pytest("prodlike", *ON_TWO_STACKS, "tests/stack", by_default=AT_DESK)
-                self._run("prodlike", prodlike, PROMPT_KEDA_TEST_ENV="prodlike")
+                self._run_stack_tests("stack", AT_STACK)
+                self._run_stack_tests("prodlike", AT_DESK, PROMPT_KEDA_TEST_ENV="prodlike")
         finally:
             if before == "down":
                 stack.down(self.progress)
@@ -118,6 +120,24 @@ class _TestRun:
             only = f"not exhaustive and {AT_STACK}"
             by_kind = self._pytest("kind", "--provider", "kind", *ON_TWO_STACKS, "tests/stack", only=only)
             self._run("kind", by_kind, PROMPT_KEDA_LAB="by-kind")
+
+    def _run_stack_tests(self, name: str, by_default: str, **variables: str) -> None:
+        """Run the stack tests by their markers; those that fail while the machine stands still once more, one after the other."""
+        kept = ("-o", f"cache_dir={self.folder / f'{name}.cache'}", "tests/stack")
+        machine = Machine()
+        self._run(name, self._pytest(name, *ON_TWO_STACKS, *kept, by_default=by_default), **variables)
+        load = machine.since_last()
+        if name in self.failed and load.is_standstill:
+            self.progress(Event(EventKind.NOTE, f"test/{name}", "unknown", f"the machine stood still: {load}"))
+            again = f"{name}-again"
+            variables |= {"PROMPT_KEDA_TEST_NOT_RUN": ""}  # what is left out now has run
+            self._run(again, self._pytest(again, *LAST_FAILED, *kept, by_default=by_default), **variables)
+            if again not in self.failed:
+                self.failed.remove(name)
+                self.passed_again += [
+                    f"{test}: failed while the machine stood still, and passed again"
+                    for test in _failed(self.folder / f"{name}.xml")
+                ]
 
     @contextmanager
     def _second_stack(self) -> Iterator[None]:
@@ -133,7 +153,7 @@ class _TestRun:
 
     def end(self, quick: bool) -> None:
         """Print how it ended. What was skipped, left out or not come to is named: it is not verified."""
-        lines = [*not_verified(self.folder, quick)]
+        lines = [*not_verified(self.folder, quick), *self.passed_again]
         for line in lines:
             self.progress(Event(EventKind.NOTE, "test/not-verified", "unknown", line))
         end = f"failed: {', '.join(self.failed)}" if self.failed else "all that ran passed"
@@ -225,10 +245,20 @@ def not_verified(folder: Path, quick: bool) -> Iterator[str]:
 
 def _skipped(folder: Path) -> Iterator[str]:
     for file in sorted(folder.glob("*.xml")):
-        for case in ElementTree.parse(file).iter("testcase"):  # noqa: S314  pytest has just written it
-            skipped = case.find("skipped")
-            if skipped is not None:
-                yield f"{file.stem}: {case.get('classname')}.{case.get('name')}: {skipped.get('message')}"
+        for test, skipped in _cases(file, "skipped"):
+            yield f"{test}: {skipped.get('message')}"
+
+
+def _failed(file: Path) -> Iterator[str]:
+    for how in ("failure", "error"):
+        yield from (test for test, _ in _cases(file, how))
+
+
+def _cases(file: Path, how: str) -> Iterator[tuple[str, ElementTree.Element]]:
+    """Return the tests of a JUnit file that ended in one way, by part and name, each with what is said of that."""
+    for case in ElementTree.parse(file).iter("testcase"):  # noqa: S314  pytest has just written it
+        if (end := case.find(how)) is not None:
+            yield f"{file.stem}: {case.get('classname')}.{case.get('name')}", end
 
 
 def _left_out(folder: Path) -> Iterator[str]:

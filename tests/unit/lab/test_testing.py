@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.places import state_home
 from prompt_keda.lab import stack, state, testing
+from prompt_keda.lab.machine import Load
 
 
 class Told:
@@ -121,6 +124,55 @@ def test_each_test_is_run_where_it_verifies_most(progress, programs):
         "prodlike": "",
         "kind": "(not exhaustive and not desk_first)",
     }
+
+
+@pytest.fixture
+def on_two_stacks(monkeypatch, programs):
+    """Let each run on two stacks fail by one test, and the machine be one that stands still; return the command lines."""
+    argvs, bad = programs
+    bad.add("loadfile")
+    start = subprocess.Popen
+
+    def start_and_report(argv, **options):
+        if "loadfile" in argv:
+            (file,) = (word.partition("=")[2] for word in map(str, argv) if word.startswith("--junit-xml="))
+            Path(file).write_text(
+                '<suite><testcase classname="c" name="t"><failure message="late"/></testcase></suite>'
+            )
+        return start(argv, **options)
+
+    load = Load(12.0, 0.0, 0.0, 40.0)
+    monkeypatch.setattr(subprocess, "Popen", start_and_report)
+    monkeypatch.setattr(testing, "Machine", lambda: SimpleNamespace(since_last=lambda: load))
+    return argvs, bad, load
+
+
+def test_tests_that_fail_while_the_machine_stands_still_run_again(progress, on_two_stacks):
+    """Once, one after the other, those alone; and the end names them."""
+    argvs, _, _ = on_two_stacks
+    assert testing.run(quick=False, exhaustive=False) == 0
+    again = [argv for argv in argvs if "--last-failed" in argv]
+    assert len(again) == 2 and not any("-n" in argv for argv in again)
+    assert any("up to 12.0 s late" in line for line in progress.of("test/stack"))
+    assert "unknown stack: c.t: failed while the machine stood still, and passed again" in progress.of(
+        "test/not-verified"
+    )
+
+
+def test_what_fails_again_has_failed(progress, on_two_stacks):
+    """The machine is no excuse for it."""
+    _, bad, _ = on_two_stacks
+    bad.add("--last-failed")
+    assert testing.run(quick=False, exhaustive=False) == 1
+    assert progress.of("test")[0].startswith("fail failed: stack, stack-again, prodlike, prodlike-again")
+
+
+def test_on_a_machine_that_runs_what_fails_has_failed(progress, on_two_stacks, monkeypatch):
+    """Nothing is run again: it may fail now and then, and has to be mended."""
+    argvs, _, load = on_two_stacks
+    monkeypatch.setattr(testing, "Machine", lambda: SimpleNamespace(since_last=lambda: replace(load, late_s=0.3)))
+    assert testing.run(quick=False, exhaustive=False) == 1
+    assert not [argv for argv in argvs if "--last-failed" in argv]
 
 
 def test_the_second_stack_is_apart_and_taken_down(progress, programs, monkeypatch):
