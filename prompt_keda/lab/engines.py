@@ -86,7 +86,8 @@ def advice(by_kind: bool = False) -> str:
     if engine is None:
         if platform.system() != "Linux":
             return f"Neither Docker nor podman is here; with one of them it runs in a container ({PAGE})."
-        return f"Neither Docker nor podman is here. Install Docker, rootful as its packages are. {_RIGHT_TO_DOCKER}"
+        right = f" {_RIGHT_TO_DOCKER}" if os.geteuid() else ""
+        return f"Neither Docker nor podman is here. Install Docker, rootful as its packages are.{right}"
     if engine.trouble:
         return f"{engine.name} is here, but {engine.trouble}"
     container = f"{engine.name} can run it in a container ({PAGE})."

@@ -84,11 +84,14 @@ def has(monkeypatch, tmp_path):
 
 
 def test_no_engine_is_told(has, monkeypatch):
-    """And with which it would go: on Linux no root is needed then."""
+    """And with which it would go: on Linux no root is needed then. Root needs no right to it."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     told = engines.advice()
     assert (
         told.startswith("Neither Docker nor podman is here. Install Docker, rootful") and "usermod -aG docker" in told
     )
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert engines.advice().endswith("Install Docker, rootful as its packages are.")
     monkeypatch.setattr("platform.system", lambda: "Darwin")
     assert engines.advice().endswith("with one of them it runs in a container (docs/kind.md, In a container).")
 
