@@ -37,16 +37,18 @@ def choose() -> tuple[Images, str]:
     if wanted:
         return pulled, f"${image_list.IMAGES} names it"
     engine = engines.find_for_kind()
-    if engine and engine.cgroup_version == OLD_CGROUPS:
+    if engine is None:  # which `requirements` refuses: no registry is asked before
+        return Built(), "no container engine that kind can use is here"
+    if engine.cgroup_version == OLD_CGROUPS:
         return Built(), "this machine has cgroup version 1, which the node that would be pulled refuses"
     if mirror:
         return pulled, f"${image_list.MIRROR} is set"
-    if engine and pulling.is_here(_asked(engine), node.reference()):
+    if pulling.is_here(_asked(engine), node.reference()):
         return pulled, "the engine has the node's image"
     if built.is_in_cache():
         return Built(), "the cache has the node's image"
     if trouble := find_trouble(node.api_host):
-        if engine and (way := engine.find_way(node.registry)):
+        if way := engine.find_way(node.registry):
             return (
                 pulled,
                 f"the engine has {way} of its own; to this machine {node.registry} does not answer: {trouble}",

@@ -222,6 +222,13 @@ def test_nothing_is_pulled_on_cgroup_version_1_unless_a_list_is_named(machine, m
     assert ways.choose()[0].name == "pulled"
 
 
+def test_no_registry_is_asked_where_no_engine_could_pull(machine, monkeypatch):
+    """Whoever has none is refused, and does not wait for a registry first."""
+    monkeypatch.setattr(engines, "find_for_kind", lambda: None)
+    monkeypatch.setattr(ways, "find_trouble", lambda host: pytest.fail("a registry was asked"))
+    assert ways.choose()[0].name == "built"
+
+
 @pytest.mark.parametrize(("program", "variable"), [("docker", "DOCKER_HOST"), ("podman", "CONTAINER_HOST")])
 def test_the_engine_that_kind_would_use_is_asked(machine, monkeypatch, program, variable):
     """Docker or podman, each where it listens, by its own program."""
