@@ -77,9 +77,9 @@ def with_images(provider: Provider) -> tuple[Provider, str]:
     """
     if not provider.needs_root:
         images, why = ways.choose()
-        return KindProvider(in_users_engine, images), f"{images.name}: {why}"
+        return KindProvider(in_users_engine, images), f"{images.name}: {why}" if why else ""
     if os.environ.get(image_list.IMAGES, "") not in ("", image_list.BUILT):
-        what = f"${image_list.IMAGES}: images are pulled into a container engine of yours, and root has none here"
+        what = f"${image_list.IMAGES}: images are pulled into a container engine of yours, and this stack of root's takes none"
         raise Refusal(what, "Unset it, or bring the stack up as a user with the right to Docker.")
     return provider, ""
 

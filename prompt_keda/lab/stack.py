@@ -77,10 +77,10 @@ def up(
         people.write_kubeconfigs(lab, Authority(lab.pki), state.endpoints(lab)["address"])
     else:
         chosen, whence = providers.with_images(chosen)
+        if whence:  # before a refusal: it may be that nothing can be pulled, and this says why
+            observer(Event(EventKind.NOTE, "lab/images", "", whence))
         requirements.check(chosen.modules, needs_root=chosen.needs_root, brings=chosen.brings)
         observer(Event(EventKind.NOTE, "lab/provider", "", f"{chosen.name}: {why}"))
-        if whence:
-            observer(Event(EventKind.NOTE, "lab/images", "", whence))
         providers.keep(lab, chosen)
         _Bringup(lab, observer, redis_password, chosen).run()
     if delivery and (asked or not stands):

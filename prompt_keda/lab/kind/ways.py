@@ -20,7 +20,7 @@ ANSWER_S = 5
 
 
 def choose() -> tuple[Images, str]:
-    """Return where the images come from, and why: what the variables name, else pulled where it can be.
+    """Return where the images come from, and why (empty: no engine is here): what the variables name, else pulled where it can be.
 
     kind's node has a systemd that does not start on cgroup version 1 (from 256 on, by its NEWS); the built one's does.
 
@@ -38,7 +38,7 @@ def choose() -> tuple[Images, str]:
         return pulled, f"${image_list.IMAGES} names it"
     engine = engines.find_for_kind()
     if engine is None:  # which `requirements` refuses: no registry is asked before
-        return Built(), "no container engine that kind can use is here"
+        return Built(), ""
     if engine.cgroup_version == OLD_CGROUPS:
         return Built(), "this machine has cgroup version 1, which the node that would be pulled refuses"
     if mirror:

@@ -26,12 +26,14 @@ from prompt_keda.lab import (
     native,
     network,
     packages,
+    pulling,
     requirements,
     settings,
     stack,
     state,
 )
 from prompt_keda.lab.commands import Children, run
+from prompt_keda.lab.kind import built, ways
 from prompt_keda.lab.pki import Authority
 
 DEBIAN_12 = {"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)"}
@@ -143,6 +145,22 @@ def test_what_is_missing_is_said_before_anything_is_changed(machine, lack):
     with pytest.raises(Refusal, match=message) as refused:
         stack.up()
     assert refused.value.exit_code == 2 and sorted(machine.folder.rglob("*")) == before
+
+
+def test_who_needs_a_debian_because_nothing_can_be_pulled_is_told_why(machine, monkeypatch):
+    """A proxy's answer, say: the refusal itself names only what would do."""
+    monkeypatch.delenv("PROMPT_KEDA_LAB_IMAGES")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    machine.is_debian(UBUNTU)
+    monkeypatch.setattr(engines, "find_for_kind", lambda: engines.Engine("Docker 28", host="unix:///x"))
+    monkeypatch.setattr(pulling, "is_here", lambda docker, reference: False)
+    monkeypatch.setattr(built, "is_in_cache", lambda: False)
+    monkeypatch.setattr(ways, "find_trouble", lambda host: "the proxy of HTTPS_PROXY answers HTTP 407")
+    told = []
+    with pytest.raises(Refusal, match="this is Ubuntu"):
+        stack.up(told.append)
+    why = "built: docker.io cannot be used: the proxy of HTTPS_PROXY answers HTTP 407"
+    assert [event.detail for event in told] == [why]
 
 
 @pytest.fixture

@@ -227,6 +227,7 @@ def test_no_registry_is_asked_where_no_engine_could_pull(machine, monkeypatch):
     monkeypatch.setattr(engines, "find_for_kind", lambda: None)
     monkeypatch.setattr(ways, "find_trouble", lambda host: pytest.fail("a registry was asked"))
     assert ways.choose()[0].name == "built"
+    assert providers.with_images(providers.IN_USERS_ENGINE)[1] == ""
 
 
 @pytest.mark.parametrize(("program", "variable"), [("docker", "DOCKER_HOST"), ("podman", "CONTAINER_HOST")])
@@ -273,7 +274,7 @@ def test_root_pulls_nothing(machine, monkeypatch):
     assert chosen.images.name == "pulled" and whence == "pulled: docker.io answers"
     assert {module.name for module in chosen.modules} == {"kind"}
     monkeypatch.setenv(image_list.IMAGES, "pulled")
-    with pytest.raises(Refusal, match="root has none here"):
+    with pytest.raises(Refusal, match="this stack of root's takes none"):
         providers.with_images(root)
 
 
