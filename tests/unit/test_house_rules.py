@@ -56,10 +56,12 @@ def test_every_task_has_a_line_of_help():
 
 
 def test_the_folders_of_unit_tests_are_those_of_the_package():
-    """A test lies where what it tests does."""
+    """A test lies where what it tests does; beside the folders only what is about no part of the package."""
     unit = ROOT / "tests" / "unit"
     folders = {str(path.parent.relative_to(unit)) for path in unit.rglob("test_*.py")}
     assert sorted(folder for folder in folders if not (ROOT / "prompt_keda" / folder).is_dir()) == []
+    beside = {"alerts", "house_rules", "leaks", "tasks", "wheel"}
+    assert {path.stem.removeprefix("test_") for path in unit.glob("test_*.py")} == beside
 
 
 def test_every_check_is_unique_and_what_it_names_exists():
