@@ -137,7 +137,7 @@ class _Bringup:
             if not lab.is_users:
                 network.ensure_bridge_filter()  # before apt takes a minute for a kernel that cannot do it
             self._timed("packages", lambda: self.provider.provide_packages(lab, self.observer, self.children))
-            self._timed("network", self._make_ground)
+            self._timed("network", self._make_infrastructure)
             self._timed("cluster", self._start_cluster)
             self._timed("redis", self._start_redis)
             self._timed("vault", self._start_vault)
@@ -158,7 +158,7 @@ class _Bringup:
     def _timed(self, name: str, work: Callable[[], None]) -> None:
         _timed(self.observer, name, work)
 
-    def _make_ground(self) -> None:
+    def _make_infrastructure(self) -> None:
         """Make what needs no compiler: network, keys, registry, directory, login."""
         lab = self.lab
         self.address = address = place.of(lab).make(lab)

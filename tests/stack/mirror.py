@@ -104,8 +104,8 @@ class Mirror:
     def _node(self) -> images.BuiltImage:
         """Return the node's image as it is built here; a public one cannot be had."""
         lab = self.machine.engine
-        ground = SimpleNamespace(lab=lab, folder_of=_programs, children=Children(), observer=nobody)
-        _, archive = Built()._ensure_archive(ground, engine)
+        infrastructure = SimpleNamespace(lab=lab, folder_of=_programs, children=Children(), observer=nobody)
+        _, archive = Built()._ensure_archive(infrastructure, engine)
         with tarfile.open(archive) as tar:
             (described,) = json.load(tar.extractfile("manifest.json"))
             config = tar.extractfile(described["Config"]).read()

@@ -46,7 +46,7 @@ slow(VAULT, 1.0)(Stage(None))
 print("broken", flush=True)
 sys.stdin.read()
 """
-"""Makes the ground of a stack, without any server on it, injects a fault into its network, and waits to be killed."""
+"""Makes the network of a stack, without any server in it, injects a fault into its network, and waits to be killed."""
 
 
 @pytest.fixture

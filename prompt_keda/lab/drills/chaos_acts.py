@@ -139,9 +139,8 @@ class Acts:
             raise PromptKedaError(f"it would revert that {others[0].title}")
         self._faults.append(fault)
         inject(fault, self._stage)
-        self._seen.append(
-            fault
-        )  # one that was injected only half is reverted as well, but nothing is asked of its checks
+        # one that was injected half-way is reverted as well, but nothing is asked of its checks
+        self._seen.append(fault)
 
 
 def _writes_the_same(other: Fault, fault: Fault) -> bool:

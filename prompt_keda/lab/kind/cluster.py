@@ -144,9 +144,8 @@ class KindProvider:
             file = config.write(
                 lab, cluster, infrastructure.authority, infrastructure.address, infrastructure.authentication
             )
-            self._kind(
-                infrastructure, "delete", "cluster", f"--name={cluster}"
-            )  # what an interrupted creation has left
+            # what an interrupted creation has left
+            self._kind(infrastructure, "delete", "cluster", f"--name={cluster}")
             self._kind(infrastructure, "create", "cluster", f"--config={file}", f"--image={image}")
             pid = int(run([*docker, "inspect", "-f", "{{.State.Pid}}", name]))
             look = f"Look at {lab.state / 'logs' / 'kind.log'}, and: {' '.join(named([*docker, 'logs', name]))}"

@@ -51,7 +51,7 @@ def begin(monkeypatch):
     monkeypatch.setattr(stack, "Authority", lambda folder: 1 / 0)
     bringup = stack._Bringup(Lab("probe"), lambda event: None, True, SimpleNamespace())
     with pytest.raises(ZeroDivisionError):
-        bringup._make_ground()
+        bringup._make_infrastructure()
 
 
 def use(monkeypatch):
