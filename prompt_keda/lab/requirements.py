@@ -62,7 +62,7 @@ def _has_known_architecture() -> None:
 def _is_root() -> None:
     if os.geteuid() != 0:
         what = "the local stack needs root: it makes network namespaces, mounts and cgroups"
-        sudo = "Run it with sudo. " if is_debian() else ""
+        sudo = "Run it with sudo. Or: " if is_debian() else ""
         raise Refusal(what, f"{sudo}{engines.advice(by_kind=True)}")
 
 

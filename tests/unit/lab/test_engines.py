@@ -177,7 +177,7 @@ def test_who_is_not_root_on_debian_is_told_of_the_engine(has, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(Refusal, match="needs root") as refused:
         requirements._is_root()
-    assert refused.value.fix == "Run it with sudo. Docker 20.10.24+dfsg1 can run it by kind: --provider kind."
+    assert refused.value.fix == "Run it with sudo. Or: Docker 20.10.24+dfsg1 can run it by kind: --provider kind."
     monkeypatch.setattr("platform.freedesktop_os_release", lambda: FEDORA)
     with pytest.raises(Refusal, match="needs root") as refused:
         requirements._is_root()
