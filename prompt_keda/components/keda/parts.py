@@ -133,8 +133,8 @@ def lease_fresh(systems: Systems) -> Outcome:
     leader = leader_of(lease)
     if leader not in [pod["metadata"]["name"] for pod in systems.kube.each(PODS, namespace)]:
         fix = "A new operator takes it within half a minute; if none does, look at its pod."
-        return warn(f"the Lease is held by {leader}, which is no pod of now", fix)
-    return ok(f"{leader} {standing.observed}")
+        return warn(f"the Lease is held by {leader}, and there is no such pod", fix)
+    return ok(f"held by {leader}, {standing.observed}")
 
 
 def leader_of(lease: Object) -> str:
@@ -158,7 +158,7 @@ def lease_standing(lease: Object | None, now: datetime) -> Outcome:
     age_s = max(0.0, (now - datetime.fromisoformat(spec["renewTime"])).total_seconds())
     if age_s > STALE_S:
         return fail(f"last renewed {age_s:.0f} s ago: every status of KEDA is stale", fix)
-    return ok(f"renewed it {age_s:.0f} s ago")
+    return ok(f"renewed {age_s:.0f} s ago")
 
 
 @check(

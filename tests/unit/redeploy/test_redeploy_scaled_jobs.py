@@ -396,7 +396,7 @@ def test_metrics_that_do_not_say_it_verify_nothing(change, message):
         (
             verify.leader_inspect,
             change(kinds.LEASES, "operator.keda.sh", "keda", spec={"holderIdentity": "gone-1_u"}),
-            "held by gone-1, which is no pod of now",
+            "held by gone-1, and there is no such pod",
         ),
     ],
 )

@@ -128,7 +128,7 @@ RED = [
         "every status of KEDA is stale",
     ),
     (CERTIFICATES, both(clock(days=2), certificates(ends_days=1)), "fail", "expired on 20"),
-    ("keda/lease-fresh", lease(holderIdentity="gone-1_u"), "warn", "held by gone-1, which is no pod of now"),
+    ("keda/lease-fresh", lease(holderIdentity="gone-1_u"), "warn", "held by gone-1, and there is no such pod"),
     ("keda/lease-fresh", remove(kinds.LEASES, "operator.keda.sh", "keda"), "fail", "no Lease"),
     (
         "keda/lease-fresh",
