@@ -48,8 +48,13 @@ def until_stale(stage: Stage) -> None:
 
 
 def until_fresh(stage: Stage) -> None:
-    """Wait until it is renewed."""
-    until(lambda: lease_age_s(stage) < STALE_S / 2, "a fresh Lease")
+    """Wait until it is renewed by a pod that is there: a pod that ends leaves it held, and young for some seconds."""
+    until(lambda: lease_age_s(stage) < STALE_S / 2 and _holder_is_there(stage), "a fresh Lease")
+
+
+def _holder_is_there(stage: Stage) -> bool:
+    holder = parts.leader_of(stage.kube.get(LEASES, LEASE, stage.environment.keda.namespace))
+    return holder in [pod["metadata"]["name"] for pod in stage.keda_pods(OPERATOR)]
 
 
 def remove_operator(stage: Stage) -> None:
