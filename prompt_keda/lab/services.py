@@ -90,4 +90,4 @@ def wait_until(what: str, is_true: Callable[[], bool], timeout_s: float, lab: La
         if is_true():
             return
         processes.require(lab, process)
-    raise LabError(f"{what} is missing after {timeout_s:.0f} s", processes.where_to_look(lab, process))
+    raise LabError(f"{what} did not come up within {timeout_s:.0f} s", processes.where_to_look(lab, process))

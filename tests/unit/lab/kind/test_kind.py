@@ -252,7 +252,7 @@ def test_an_api_server_that_does_not_come_is_told_by_what_there_is(lab, monkeypa
     processes.adopt(lab, processes.NODE, os.getpid(), look)
     with pytest.raises(LabError) as failed:
         cluster._wait_for_api_server(lab)
-    assert failed.value.what == "the API server is missing after 0 s: Error from server: etcd is away"
+    assert failed.value.what == "the API server did not come up within 0 s: Error from server: etcd is away"
     assert failed.value.fix == look
     processes.adopt(lab, processes.NODE, 0, look)
     monkeypatch.setattr(cluster, "API_SERVER_S", 5)
