@@ -41,7 +41,7 @@ def client(system: str, place: str, **options: Any) -> httpx.Client:
 def find_refusal(error: Exception, url: str) -> str | None:
     """Return what a proxy answered that did not connect; None where it was not the proxy that answered."""
     status = re.match(r"\d{3}", str(error)) if isinstance(error, httpx.ProxyError) else None
-    return f"the proxy of {_variable(url)} answers HTTP {status[0]}" if status else None
+    return f"the proxy of {_variable(url) or 'the system'} answers HTTP {status[0]}" if status else None
 
 
 def way(url: str) -> str:
