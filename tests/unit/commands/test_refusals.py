@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from prompt_keda.core.run_plan import GO_ON, run_plan
 from prompt_keda.records.lock import STATE_NAMESPACE
 from prompt_keda.records.record import JournalFile, RunFolder
 from prompt_keda.records.run_record import portable_plan
+from prompt_keda.redeploy import planner
 from prompt_keda.redeploy.approval import MARKER, smoke_digest
 from prompt_keda.redeploy.cluster_copy import GREEN, PLAN, STATE, ClusterCopy
 from prompt_keda.redeploy.modes import RedeployOptions
@@ -182,6 +184,15 @@ def test_a_run_whose_inputs_have_changed_is_not_resumed(world):
     assert interrupted_run(world)
     change(world, description="another")
     with pytest.raises(JournalMismatch, match="changed since it was planned: environment"):
+        resume(world)
+
+
+def test_a_run_of_a_toolkit_with_other_steps_is_not_resumed(world, monkeypatch):
+    """A step or stage was renamed since: what its journal says is done cannot be told any more."""
+    assert interrupted_run(world)
+    renamed = [replace(step, id=step.id.replace("finalize/", "free/")) for step in planner.STEPS]
+    monkeypatch.setattr(planner, "STEPS", tuple(renamed))
+    with pytest.raises(JournalMismatch, match="changed since it was planned: steps"):
         resume(world)
 
 
