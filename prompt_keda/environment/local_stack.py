@@ -79,8 +79,8 @@ def read_endpoints(name: str) -> dict[str, Any] | None:
     path = endpoints_file(name)
     try:
         endpoints = json.loads(path.read_text())
-        if not isinstance(endpoints, dict):
-            raise ValueError("no object")
+        if not isinstance(endpoints, dict) or not isinstance(endpoints.get("address"), str):
+            raise ValueError("no object, or without the stack's address")
         return endpoints
     except FileNotFoundError:
         return None

@@ -451,7 +451,7 @@ def test_what_is_kept_is_private_whatever_the_umask(slow_go, monkeypatch):
             assert Path(folder).stat().st_mode & 0o777 == 0o700, folder
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff", None])
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b"\xff", None])
 @pytest.mark.parametrize("ask", [state.endpoints, state.status])
 def test_a_damaged_file_of_the_stack_is_named(tmp_path, monkeypatch, damage, ask):
     """A power cut may leave it empty. None: it is a folder."""

@@ -36,7 +36,7 @@ def test_an_unknown_delivery_is_refused(lab):
 
 def test_a_stack_has_one_delivery(lab):
     """Helm does not come beside Argo CD: two would own the same objects. The refusal says how to get another stack."""
-    state.write_endpoints(lab, {"delivery": "argocd"})
+    state.write_endpoints(lab, {"address": "10.0.0.1", "delivery": "argocd"})
     with pytest.raises(Refusal, match="argocd already") as refused:
         stack.up(delivery="helm")
     assert "lab.up --with helm" in refused.value.fix
@@ -46,7 +46,7 @@ def test_a_stack_has_one_delivery(lab):
 def added(lab, monkeypatch):
     """The stacks to which Argo CD was added; the stack's own parts come up at once."""
     added = []
-    state.write_endpoints(lab, {"delivery": "argocd"})
+    state.write_endpoints(lab, {"address": "10.0.0.1", "delivery": "argocd"})
     monkeypatch.setattr(stack.state, "endpoints", lambda lab: {"address": "10.0.0.1"})
     monkeypatch.setattr(stack, "Authority", lambda folder: None)
     monkeypatch.setattr(stack.people, "write_kubeconfigs", lambda *arguments: None)

@@ -146,3 +146,9 @@ def test_what_is_started_inherits_it(stands, monkeypatch):
     program = "import os; print(os.environ['NO_PROXY'] == os.environ['no_proxy'], os.environ['no_proxy'])"
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert said.startswith(f"True {STACK},")
+
+
+def test_a_damaged_stack_is_in_nobodys_way(stands, monkeypatch):
+    """Who looks at another cluster needs nothing of it."""
+    local_stack.endpoints_file(stands.name).write_text(json.dumps({local_stack.STANDS_WHILE: "/proc/self"}))
+    look(monkeypatch)
