@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +45,10 @@ def whole_file(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
             except BaseException:
                 Path(file.name).unlink(missing_ok=True)
                 raise
-        os.fsync(folder)
+        try:
+            os.fsync(folder)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # some network file systems sync no folder
+                raise
     finally:
         os.close(folder)

@@ -6,8 +6,10 @@ import errno
 import os
 import resource
 import signal
+import stat
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 
@@ -55,6 +57,22 @@ def test_a_symbolic_link_is_replaced_and_not_followed(path):
     link.symlink_to(path)
     write_whole(link, "new")
     assert path.read_text() == "old" and link.read_text() == "new" and not link.is_symlink()
+
+
+@pytest.mark.parametrize(("reason", "is_taken"), [(errno.EINVAL, True), (errno.EIO, False)])
+def test_a_file_system_that_syncs_no_folder_is_taken(path, monkeypatch, reason, is_taken):
+    """Some network file systems; a disk that fails is an error there, too."""
+    sync = os.fsync
+
+    def refuse_folders(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(reason, os.strerror(reason))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    with nullcontext() if is_taken else pytest.raises(OSError, match=os.strerror(reason)):
+        write_whole(path, "new")
+    assert path.read_text() == "new"
 
 
 @pytest.mark.parametrize("size", [1000, 10**6])
