@@ -10,14 +10,17 @@ import pytest
 
 from prompt_keda.clients.kube.resources import CONFIG_MAPS, DEPLOYMENTS, Resource
 from prompt_keda.core.errors import BadAnswer, Refused
+from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab import state
+from prompt_keda.lab.faults import signals
+from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.records.lock import STATE_NAMESPACE
 from prompt_keda.records.record import JournalFile, RunFolder
 from prompt_keda.redeploy.cluster_copy import PLAN
 from prompt_keda.redeploy.copied_runs import find_runs
 from tests.runs import unfinished_run
 
-from .conftest import ENV, run_task, runs_folder, until
+from .conftest import CLUSTER, ENV, run_task, runs_folder, until
 from .other_machine import Machine
 from .test_redeploy import assert_none_lost, five_workers  # noqa: F401  a fixture
 
@@ -65,13 +68,19 @@ def test_a_redeploy_killed_on_one_machine_is_finished_on_another(five_workers, e
     assert code == 2 and "no interrupted run" in document["error"]["what"]
 
 
-def test_of_two_machines_at_once_one_goes_on_and_the_other_is_refused(deployed, elsewhere, admin):
+def test_of_two_machines_at_once_one_goes_on_and_the_other_is_refused(deployed, elsewhere, admin, endpoints):
     """The second one sees within a renewal that the first is alive, and names it; the first ends green. Its copy in the
     cluster is deleted in mid-run: it is made again, and at the end it is whole."""
+    stage = Stage(load_environment(CLUSTER, endpoints))
     running = elsewhere.start("redeploy", "--mode", "reinstall")
-    run = until(lambda: begun(elsewhere.runs, "install/apply-parts"), 120, "the begin of the install")
-    admin.delete(CONFIG_MAPS, f"run-{run.id}", STATE_NAMESPACE)
-    done = run_task("redeploy", "--env", ENV)
+    until(lambda: begun(elsewhere.runs, "remove/deployments"), 120, "the begin of the removal")
+    signals.send(stage, "kube-scheduler", signal.SIGSTOP)  # or the first may end before the second has looked
+    try:
+        run = until(lambda: begun(elsewhere.runs, "install/apply-parts"), 120, "the begin of the install")
+        admin.delete(CONFIG_MAPS, f"run-{run.id}", STATE_NAMESPACE)
+        done = run_task("redeploy", "--env", ENV)
+    finally:
+        signals.send(stage, "kube-scheduler", signal.SIGCONT)
     assert done.returncode == 2, done.stderr
     assert "another redeploy" in done.stderr and run.id in done.stderr and "@elsewhere" in done.stderr
     _, output = running.communicate(timeout=240)
