@@ -18,9 +18,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from prompt_keda.clients.kube.objects import Object
-from prompt_keda.clients.kube.resources import API_SERVICES, NAMESPACES
+from prompt_keda.clients.kube.resources import API_SERVICES, JOBS, NAMESPACES
 from prompt_keda.commands.incidents import close_incident
 from prompt_keda.components.keda.names import API_SERVICE
+from prompt_keda.components.scaled_jobs.objects import is_running
 from prompt_keda.core.check import Verdict
 from prompt_keda.core.errors import LabError, PromptKedaError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
@@ -54,6 +55,7 @@ FAULTS = (
 FAIL, UNKNOWN = Verdict.FAIL, Verdict.UNKNOWN
 TRIES = 3
 """A machine that is busy with other things answers late: such a screen shows that, and not the fault."""
+EVENTS = 20
 LIMIT_S = 300
 """The longest command."""
 AT_WORK = re.compile(r"^[|/\\-] verify/", re.MULTILINE)
@@ -172,6 +174,16 @@ class _Studio:
         if kube.find(NAMESPACES, name) is not None:
             raise LabError(f"somebody else has made the namespace {name} again meanwhile")
 
+    def let_workers_run(self) -> None:
+        """Send events, and wait until workers run: what is shown then has something to lose."""
+        instruments = self.stage.environment.instruments
+        for instrument in instruments:
+            self.stage.redis.add(instrument.stream, [{"visit": "of a capture"}] * EVENTS)
+        until(lambda: all(self._works(instrument.namespace) for instrument in instruments), "workers that run")
+
+    def _works(self, namespace: str) -> bool:
+        return any(is_running(job) for job in self.stage.kube.list(JOBS, namespace))
+
 
 def _uid(obj: Object | None) -> str | None:
     return obj["metadata"]["uid"] if obj else None
@@ -200,6 +212,7 @@ def _api_server_away(studio: _Studio) -> None:
 
 
 def _keda_deleted(studio: _Studio) -> None:
+    studio.let_workers_run()
     studio.delete_keda()
     try:
         studio.keep("keda-deleted", f"check-deps --env {LOCAL}", may_end_with=(1,))
