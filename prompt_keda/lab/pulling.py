@@ -90,8 +90,9 @@ def pull(docker: Sequence[str], image: PulledImage, mirror: str, observer: Obser
     with children.start(argv, stdout=subprocess.PIPE, **options) as running:
         for line in running.stdout or ():
             last = line.strip() or last
-            layers += "Pulling fs layer" in line or "Already exists" in line
+            layers += any(words in line for words in ("Pulling fs layer", "Already exists", "Copying blob"))
             done += "Pull complete" in line or "Already exists" in line
+            done = layers if "Copying config" in line else done  # podman says no more of its layers
             detail = f"{done} of {layers} layers"
             observer(Event(EventKind.PROGRESS, subject, "working", detail, time.monotonic() - began))
         code = running.wait(PULL_S)

@@ -1,7 +1,8 @@
 """Images that are pulled: the list, whether they can be pulled here, and what the engine's words lead to.
 
-The words are those of Docker 20.10.24 with registries on this machine (`tests/stack/mirror.py`) and proxies of its own that were
-away, or answered 403 or 407; but for Docker Hub's own, which its documentation has, and "context deadline exceeded".
+The words are those of Docker 20.10.24 and podman 4.3.1 with registries on this machine (`tests/stack/mirror.py`), and of Docker
+with proxies of its own that were away, or answered 403 or 407; but for Docker Hub's own, which its documentation has, and
+"context deadline exceeded".
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ ENTRY = {
 }
 NODE = image_list.PulledImage(**{**ENTRY, "sources": tuple(ENTRY["sources"])})
 GET = "Error response from daemon: Get "
+SOURCE = f"Error: initializing source docker://127.0.0.1:5055/kindest/node@{DIGEST}: "
+"""So podman begins."""
 WORDS = {
     f"Error response from daemon: manifest for 127.0.0.1:5001/kindest/node@{DIGEST} not found: "
     "manifest unknown: manifest unknown": "it is not there under this digest",
@@ -54,6 +57,13 @@ WORDS = {
     "Error response from daemon: toomanyrequests: You have reached your unauthenticated pull rate limit.": (
         "its registry lets nobody without a login pull more now"
     ),
+    f"{SOURCE}reading manifest {DIGEST} in 127.0.0.1:5055/kindest/node: manifest unknown: manifest unknown": (
+        "it is not there under this digest"
+    ),
+    f'{SOURCE}pinging container registry 127.0.0.1:5057: Get "https://127.0.0.1:5057/v2/": dial tcp 127.0.0.1:5057: connect: '
+    "connection refused": "nothing listens there",
+    f'{SOURCE}pinging container registry 127.0.0.1:5056: Get "https://127.0.0.1:5056/v2/": http: server gave HTTP response to '
+    "HTTPS client": "it speaks no TLS",
 }
 
 
@@ -108,6 +118,15 @@ def test_an_image_that_the_engine_has_is_not_pulled(tmp_path):
     docker = fake_docker(tmp_path, f'[ "$1" = pull ] && printf "{layers}"\n')
     pulling.pull(docker, NODE, "", events.append, Children())
     assert "2 of 2 layers" in [event.detail for event in events]
+
+
+def test_podmans_layers_are_counted(tmp_path):
+    """It says when one begins, and that all are there."""
+    copied = "Getting image source signatures\\nCopying blob a\\nCopying blob b\\nCopying config c\\nStoring signatures\\nc\\n"
+    docker, events = fake_docker(tmp_path, f'[ "$1" = pull ] && printf "{copied}"\n'), []
+    pulling.pull(docker, NODE, "", events.append, Children())
+    details = [event.detail for event in events]
+    assert "0 of 1 layers" in details and details[-2] == "2 of 2 layers"
 
 
 COPYING = 'case $1 in create) echo 1f;; cp) [ "$2" = 1f:/usr/bin/kubectl ] && echo x >"$3";; rm) touch removed;; esac\n'
