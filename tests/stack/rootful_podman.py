@@ -17,6 +17,8 @@ from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import packages, processes, services
 from prompt_keda.lab.settings import Lab, cache_home
 
+from .mirror import HOST, WITH_LOGIN
+
 PACKAGES = ("podman", "conmon", "netavark", "aardvark-dns", "libsubid4", "libgpgme11")
 SETTINGS = ("golang-github-containers-common", "golang-github-containers-image")
 _START = """\
@@ -54,6 +56,8 @@ def start(lab: Lab) -> None:
     root = programs()
     policy = (root / "etc/containers/policy.json").read_text()
     (place / "home/.config/containers/policy.json").write_text(policy)
+    insecure = (f'[[registry]]\nlocation = "{host}"\ninsecure = true\n' for host in (HOST, WITH_LOGIN))
+    (place / "home/.config/containers/registries.conf").write_text("".join(insecure))  # Docker's are it by themselves
     (place / "containers.conf").write_text(_settings(root, place))
     (place / "storage.conf").write_text(
         f'[storage]\ndriver = "overlay"\ngraphroot = "{place}/storage"\nrunroot = "/run/containers/storage"\n'

@@ -28,7 +28,7 @@ if __package__:
     from . import rootful_podman
 
 USER = 64_321
-"""Nobody else's id, without an entry in /etc/passwd; their group is the one of the socket."""
+"""Nobody else's id; their group is the one of the socket. /etc/passwd names it for podman alone, whose ``cp`` looks there."""
 WARM = ("kind-node-*.tar", "debian-*.tar", *(f"{name}-*" for name in ("kube-node", "kind", "worker")))
 WARM += tuple(f"{module.name}-*" for module in go_builds.MODULES)
 """What the user's cache has already, of what root's has."""
@@ -127,7 +127,7 @@ class UsersMachine:
     def command(self, *argv: str, is_online: bool = False, **variables: str) -> list[str]:
         """Return the command line that runs a command as this user, in the project's folder and the engine's network."""
         asked = {"argv": argv, "env": {**self.variables(), **variables}, "show": [str(go_builds.caches()[0])]}
-        asked |= {"is_debian": self.is_debian, "user": self.user}
+        asked |= {"is_debian": self.is_debian, "user": self.user, "is_named": self.program == "podman"}
         inside = [] if is_online else ["nsenter", f"--net={self.engine.netns_path}", "--"]
         return [*inside, "unshare", "--mount", "--", sys.executable, __file__, json.dumps(asked)]
 
@@ -136,11 +136,14 @@ class UsersMachine:
         return subprocess.run(self.command(self.program, *argv), capture_output=True, text=True, check=True).stdout
 
 
-def _become(argv: list[str], env: dict[str, str], show: list[str], is_debian: bool, user: int) -> None:
+def _become(argv: list[str], env: dict[str, str], show: list[str], is_debian: bool, user: int, is_named: bool) -> None:
     """Become the command: called in a mount namespace of its own, as root."""
     desk._show(CODE, Path(sys.base_prefix), *map(Path, show))
     if not is_debian:
         _hide_debian()
+    if is_named:
+        users = Path("/etc/passwd").read_text()
+        _cover_by_text(Path("/etc/passwd"), f"{users}somebody:x:{user}:{user}::{env['HOME']}:/bin/sh\n")
     os.chdir(CODE)
     if not user:
         os.execvpe(argv[0], argv, env)
@@ -150,14 +153,18 @@ def _become(argv: list[str], env: dict[str, str], show: list[str], is_debian: bo
 
 def _hide_debian() -> None:
     """Let the machine be another Linux: it says so, and has none of Debian's tools."""
-    with tempfile.NamedTemporaryFile("w", dir="/run") as other:
-        other.write('ID=other\nPRETTY_NAME="Another Linux"\n')
-        other.flush()
-        os.chmod(other.name, 0o644)
-        _cover(Path("/etc/os-release").resolve(), other.name)
+    _cover_by_text(Path("/etc/os-release").resolve(), 'ID=other\nPRETTY_NAME="Another Linux"\n')
     for tool in ("apt-get", "apt-cache", "dpkg", "dpkg-query"):
         _cover(Path("/usr/bin", tool), "/dev/null")
     _cover(Path("/var/lib/dpkg/status"), "/dev/null")
+
+
+def _cover_by_text(path: Path, text: str) -> None:
+    with tempfile.NamedTemporaryFile("w", dir="/run") as other:
+        other.write(text)
+        other.flush()
+        os.chmod(other.name, 0o644)
+        _cover(path, other.name)
 
 
 def _cover(path: Path, by: str) -> None:
