@@ -175,3 +175,11 @@ def test_faults_are_injected_and_reverted_without_root(machine, stack, fault):
     reverted = run(machine, "fault", "--id", fault, "--revert", **ELSEWHERE)
     assert reverted[0] == 0, reverted[2]
     until(lambda: run(machine, "check-deps", "--env", "local")[0] == 0, 120, "all checks green")
+
+
+def test_a_drill_without_root_loses_nothing(machine, stack):
+    """Events are sent and counted from a container beside the node's."""
+    code, document, error = run(machine, "drill", "--fault", "vault/sealed")
+    assert code == 0, error
+    (drill,) = document["drills"]
+    assert drill["passed"] and not drill["lost"] and drill["events"]["sent"] > 100 and not drill["events"]["lost"]
