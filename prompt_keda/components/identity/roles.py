@@ -74,7 +74,7 @@ def redeploy_objects(folder: Path) -> list[Object]:
     """
     rights: set[Right] = set()
     for environment in _environments(folder):
-        own = [obj for each in environment.instruments for obj in load_instrument_objects(each, _NotUp())]
+        own = [obj for instrument in environment.instruments for obj in load_instrument_objects(instrument, _NotUp())]
         rights |= {*rights_whatever_is_lost(environment, own), *rights_over_roles(environment)}
         rights |= set(delivery(Systems(environment)).rights())
     made = {STATE_NAMESPACE, *(name for environment in _environments(folder) for name in _namespaces(environment))}
