@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 from prompt_keda.clients.kube.objects import Object
-from prompt_keda.lab import go_builds, images, keda_manifests, network, node, packages, services, state
+from prompt_keda.lab import go_builds, images, keda_manifests, network, node, packages, services, state, users_engine
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import KEDA_VERSION, REGISTRY_HOST, Lab, cache_home
 
@@ -18,14 +18,15 @@ BUSYBOX = Path("/bin/busybox")
 def kubectl(
     lab: Lab, arguments: list[str], stdin: str | None = None, timeout_s: float = 60, kubeconfig: Path | None = None
 ) -> str:
-    """Run the stack's kubectl as its administrator, or with another kubeconfig.
+    """Run the stack's kubectl as its administrator, or with another kubeconfig. In a user's engine it ends with the stack.
 
     Raises
     ------
     LabError
         When it fails; with its last line.
     """
-    argv = [lab.program("kubectl"), "--kubeconfig", str(kubeconfig or lab.admin_kubeconfig), *arguments]
+    ends = users_engine.marked(lab) if lab.is_users else []
+    argv = [*ends, lab.program("kubectl"), "--kubeconfig", str(kubeconfig or lab.admin_kubeconfig), *arguments]
     return run(argv, stdin=stdin, timeout_s=timeout_s)
 
 

@@ -95,7 +95,9 @@ def runs(machine, program):
             ours = home in env or machine.engine.cgroup in (folder / "cgroup").read_text()
         except OSError:  # it has ended since
             continue
-        if ours and words[0].decode(errors="replace").rpartition("/")[2] == program:
+        # what was unpacked is started by its own linker: after its options comes the program
+        names = [word.decode(errors="replace").rpartition("/")[2] for word in words]
+        if ours and program in (names[3:4] if names[0].startswith("ld-linux") else names[:1]):
             return True
     return False
 
