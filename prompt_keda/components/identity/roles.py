@@ -41,13 +41,14 @@ def pages(folder: Path) -> dict[Path, str]:
     folder
         That of the environments.
     """
+    rbac = folder / "rbac"
     made = {
-        "check-deps": check_deps_objects(folder),
-        "check-deps-deep": deep_objects(folder),
-        "redeploy": redeploy_objects(folder),
-        "vcluster-host": host_objects(),
+        rbac / "check-deps.yaml": check_deps_objects(folder),
+        rbac / "check-deps-deep.yaml": deep_objects(folder),
+        rbac / "redeploy.yaml": redeploy_objects(folder),
+        rbac / "vcluster-host.yaml": host_objects(),
     }
-    return {path: _page(path, objects) for name, objects in made.items() for path in [folder / "rbac" / f"{name}.yaml"]}
+    return {path: _page(path, objects) for path, objects in made.items()}
 
 
 def _page(path: Path, objects: list[Object]) -> str:
@@ -73,11 +74,12 @@ def redeploy_objects(folder: Path) -> list[Object]:
     A Role needs its namespace, and goes with it.
     """
     rights: set[Right] = set()
-    for environment in _environments(folder):
+    environments = _environments(folder)
+    for environment in environments:
         own = [obj for instrument in environment.instruments for obj in load_instrument_objects(instrument, _NotUp())]
         rights |= {*rights_whatever_is_lost(environment, own), *rights_over_roles(environment)}
         rights |= set(delivery(Systems(environment)).rights())
-    made = {STATE_NAMESPACE, *(name for environment in _environments(folder) for name in _namespaces(environment))}
+    made = {STATE_NAMESPACE, *(name for environment in environments for name in _namespaces(environment))}
     namespaces = [{**NAMESPACES.head, "metadata": {"name": name}} for name in sorted(made)]
     return namespaces + _objects("prompt-keda-redeploy", _beside(rights, _to_look(folder)))
 
