@@ -6,6 +6,7 @@ comes back, as without the VPN. Cut off: the server, or something on the way, ha
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -27,8 +28,15 @@ VERIFY_WORDS = {
     64: "TLS: its certificate is for another name",
 }
 """Codes of a verification that failed (OpenSSL, x509_vfy.h); all others mean that its authority is not trusted."""
+PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+"""Which name a proxy to https, the first that is set first (httpx, as urllib.request.getproxies)."""
 HANDSHAKE = "handshake"
 """Stands in what Python's ssl says when the time is over in the midst of it: TCP has connected by then."""
+
+
+def proxy_variable() -> str:
+    """Return the name of the variable that sets the environment's proxy to https; empty where none does."""
+    return next((name for name in PROXY_VARIABLES if os.environ.get(name)), "")
 
 
 def find_reason(error: BaseException) -> str | None:

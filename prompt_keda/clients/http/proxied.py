@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,10 +9,9 @@ from urllib.request import proxy_bypass
 
 import httpx
 
+from prompt_keda.clients.http.failures import proxy_variable
 from prompt_keda.core.errors import BadAnswer
 
-VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
-"""Which name a proxy to https, the first that is set first (httpx, as urllib.request.getproxies)."""
 FIX = "Correct it: HTTPS_PROXY=http://HOST:PORT; NO_PROXY=NAME,.DOMAIN,ADDRESS."
 
 
@@ -50,6 +48,4 @@ def way(url: str) -> str:
 
 
 def _variable(url: str) -> str:
-    if proxy_bypass(urlsplit(url).hostname or ""):
-        return ""
-    return next((name for name in VARIABLES if os.environ.get(name)), "")
+    return "" if proxy_bypass(urlsplit(url).hostname or "") else proxy_variable()

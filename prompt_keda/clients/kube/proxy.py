@@ -6,17 +6,16 @@ golang.org/x/net/http/httpproxy (an address without a scheme speaks HTTP; a logi
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies
 
+from prompt_keda.clients.http.failures import proxy_variable
 from prompt_keda.core.errors import BadAnswer, Unreachable
 
 IN_KUBECONFIG = "proxy-url in the kubeconfig"
-VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 NOT_CONNECTED = re.compile(r"(?:Tunnel connection failed: |failed CONNECT via proxy status: )(\d{3})")
 """What http.client and websocket-client say when a proxy answers, and does not connect."""
 PORTS = {"http": 80, "https": 443}
@@ -135,7 +134,7 @@ def websocket_options(proxy: Proxy | None) -> dict[str, Any]:
 def _of_environment(url: str) -> tuple[str, str]:
     proxies = getproxies()
     text = proxies.get(urlsplit(url).scheme.lower()) or proxies.get("all") or ""
-    place = next((name for name in VARIABLES if os.environ.get(name)), "the environment's proxy")
+    place = proxy_variable() or "the environment's proxy"
     return text if "://" in text or not text else f"http://{text}", place
 
 
